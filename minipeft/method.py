@@ -1,0 +1,77 @@
+"""What a method is: a few numbers, and one thing it does to a model."""
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .surgery import attached, detach, freeze, inner, thaw, trainable, walk
+
+IGNORE = -100       # the label of a position that the loss does not look at
+
+
+class Stage(NamedTuple):
+    """One stretch of training in a method's recipe: its name, and its share of all steps."""
+
+    name: str
+    share: float = 1.0
+
+
+class Method:
+    """Subclasses are frozen dataclasses of hyper-parameters; most override `insert` alone.
+
+    insert   add the method's own parts to a model (hybrids call the insert of others)
+    attach   freeze the model, then insert: what insert makes or thaws is what trains
+    loss     what training lowers
+    stages   the steps of the paper's recipe, with a `yield` wherever training happens
+    """
+
+    lr: ClassVar[float] = 1e-3                      # a learning rate that suits the bundled models
+    why_not_merge: ClassVar[str | None] = None      # the reason, for a method that leaves parts after `merge`
+
+    def insert(self, model: nn.Module) -> None:
+        raise TypeError(f"{type(self).__name__} does not say what it inserts")
+
+    def attach(self, model: nn.Module) -> nn.Module:
+        """Freeze the model and insert the method; on a model that carries other methods, join them.
+
+        Raises ValueError, with the model as it was, if the method finds nothing to train or is there already.
+        """
+        already = attached(model)
+        if any(type(m) is type(self) for m in already):
+            raise ValueError(f"this model already carries {type(self).__name__}: merge or detach it first")
+        if not already:
+            freeze(model)
+        try:
+            self.insert(model)
+            if not trainable(model):
+                raise ValueError(f"{self} leaves nothing to train")
+        except Exception:
+            if not already:
+                detach(model)
+            raise
+        model.attached = (*already, self)
+        return model
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Mean cross-entropy, in nats, of the labels y (b, t) after the tokens x (b, t); IGNOREd ones don't count.
+
+        Only the labelled positions go through the head: over a large vocabulary that is the dearest part of a step.
+        """
+        labelled = y != IGNORE
+        return F.cross_entropy(model.logits(model.features(x)[labelled]).float(), y[labelled])
+
+    def stages(self, model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Stage]:
+        """Attach to a plain model and yield wherever the caller is to train; `batches` of (x, y) for what needs data."""
+        self.attach(model)
+        yield Stage("train")
+
+
+class FullFineTuning(Method):
+    """Every parameter trains: what all other methods are measured against."""
+
+    def insert(self, model: nn.Module) -> None:
+        for _, _, part in walk(model):
+            for key in dict(inner(part).named_parameters(recurse=False)):
+                thaw(inner(part), key)

@@ -1,0 +1,58 @@
+"""LoRA (Hu et al., 2021, arXiv 2106.09685, section 4.1): the change of a weight has low rank.
+
+    W x + b + s B A x          A: (r, d_in), B: (d_out, r), s = alpha / r
+
+B starts at zero, so the model starts as its base; A starts random, or nothing would ever move.  While training, B A is
+never formed: two thin products are cheaper and keep no (d_out, d_in) gradient.  Afterwards it is formed once and added
+to W, and inference costs nothing.
+"""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..method import Method
+from ..surgery import Parallel, shape, wrap
+
+
+class LowRank(nn.Module):
+    """x -> s B A x: (..., d_in) -> (..., r) -> (..., d_out)."""
+
+    def __init__(self, d_in: int, d_out: int, rank: int, alpha: float, dropout: float = 0.0):
+        super().__init__()
+        self.A = nn.Parameter(torch.empty(rank, d_in))
+        self.B = nn.Parameter(torch.zeros(d_out, rank))
+        self.scale, self.dropout = alpha / rank, dropout
+        nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))        # U(-1/sqrt(d_in), 1/sqrt(d_in)), as the authors' code
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.dropout(x, self.dropout, self.training)           # on this path alone; the frozen one sees all of x
+        return self.scale * F.linear(F.linear(x, self.A), self.B)
+
+    def matrix(self) -> Tensor:
+        """s B A, as it is added to W: (d_out, d_in)."""
+        return self.scale * self.B @ self.A
+
+
+@dataclass(frozen=True)
+class LoRA(Method):
+    """Train a change of rank `rank` in the Linears `to` of each block; the paper's choice is the queries and values."""
+
+    rank: int = 8
+    alpha: float = 16
+    to: Collection[str] = ("attn.q", "attn.v")
+    dropout: float = 0.0
+    layers: Collection[int] | None = None           # all
+
+    lr: ClassVar[float] = 1e-2
+
+    def branch(self, d_out: int, d_in: int) -> nn.Module:
+        return LowRank(d_in, d_out, self.rank, self.alpha, self.dropout)
+
+    def insert(self, model: nn.Module) -> None:
+        wrap(model, self.to, lambda linear: Parallel(linear, self.branch(*shape(linear))), self.layers)

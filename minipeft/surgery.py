@@ -1,0 +1,250 @@
+"""Model surgery: find a part of the model by name, put something around it, fold it in, or take it off again.
+
+Two wrappers cover most of the survey.  `base` is the frozen part, `branch` is what trains:
+
+    Parallel   base(x) + branch(x)          LoRA, KronA, the parallel adapter
+    Serial     h + branch(h), h = base(x)   adapters, AdaMix, Compacter
+
+A change that only re-expresses a weight, W -> W + something, is a `torch.nn.utils.parametrize` module instead
+(`reparametrize`), and a number that simply trains where it stands is thawed (`thaw`).
+
+Names are the names of the plain model (`trunk.3.attn.q`), whatever has been wrapped around a part since.  A part can
+be called by its name inside a block (`attn.q`), which means that part of every block.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+BEFORE = "_before"      # a thawed parameter's first value is kept beside it, under its name with this ending
+
+
+class Wrapper(nn.Module):
+    """Something around a part of the model.  `base` is the part itself, and `detach` puts it back."""
+
+    def __init__(self, base: nn.Module):
+        super().__init__()
+        self.base = base
+
+    def merged(self) -> nn.Module:
+        """A plain module that does the same, or, where there is none, this wrapper."""
+        return self
+
+
+class Parallel(Wrapper):
+    """base(x) + branch(x)."""
+
+    def __init__(self, base: nn.Module, branch: nn.Module):
+        super().__init__(base)
+        self.branch = branch
+
+    def forward(self, x: Tensor, *context) -> Tensor:
+        return self.base(x, *context) + self.branch(x)
+
+    def merged(self) -> nn.Module:
+        """The plain Linear with the branch's matrix added, if the branch is linear and can say its matrix."""
+        if isinstance(self.base, nn.Linear) and hasattr(self.branch, "matrix"):
+            with torch.no_grad():
+                self.base.weight += self.branch.matrix()
+            return self.base
+        return self
+
+
+class Serial(Wrapper):
+    """h + branch(h), h = base(x)."""
+
+    def __init__(self, base: nn.Module, branch: nn.Module):
+        super().__init__(base)
+        self.branch = branch
+
+    def forward(self, x: Tensor, *context) -> Tensor:
+        h = self.base(x, *context)
+        return h + self.branch(h)
+
+
+# -- find -------------------------------------------------------------------------------------------------------------
+
+
+def walk(module: nn.Module, name: str = "", path: str = "") -> Iterator[tuple[str, str, nn.Module]]:
+    """(plain name, path in this model, module) for every part of the base; never into what a method has added."""
+    yield name, path, module
+    while isinstance(module, Wrapper):
+        module, path = module.base, f"{path}.base"
+    for key, child in module.named_children():
+        if key not in ("past", "parametrizations"):
+            yield from walk(child, f"{name}.{key}".lstrip("."), f"{path}.{key}".lstrip("."))
+
+
+def layer(name: str) -> int | None:
+    """The block a plain name lies in: layer("trunk.3.attn.q") is 3."""
+    parts = name.split(".")
+    return int(parts[1]) if parts[0] == "trunk" and len(parts) > 1 else None
+
+
+def inside(name: str) -> str:
+    """A plain name without its block: inside("trunk.3.attn.q") is "attn.q"."""
+    return name if layer(name) is None else ".".join(name.split(".")[2:])
+
+
+def inner(part: nn.Module) -> nn.Module:
+    """The original part, inside all that has been wrapped around it."""
+    while isinstance(part, Wrapper):
+        part = part.base
+    return part
+
+
+def shape(part: nn.Module) -> tuple[int, int]:
+    """(d_out, d_in) of a Linear, however wrapped."""
+    return tuple(inner(part).weight.shape)
+
+
+def find(model: nn.Module, names: Collection[str] | str, layers: Collection[int] | None = None) -> dict[str, nn.Module]:
+    """{path: part} for the parts called one of `names`, of these layers only; what is wrapped comes with its wrappers.
+
+    >>> list(find(model, ["attn.q"], layers=[0, 1]))
+    ['trunk.0.attn.q', 'trunk.1.attn.q']
+
+    Raises ValueError for a name or a layer that this model doesn't have.
+    """
+    names = {names} if isinstance(names, str) else set(names)
+    parts = {name: (path, part) for name, path, part in walk(model) if name}
+    if missing := names - {inside(name) for name in parts}:
+        known = sorted({inside(name) for name in parts} - {""})
+        raise ValueError(f"this model has no part called {', '.join(sorted(missing))}; it has {', '.join(known)}")
+    blocks = {layer(name) for name in parts} - {None}
+    if layers is not None and (outside := set(layers) - blocks):
+        raise ValueError(f"this model has layers 0 to {max(blocks)}, no layer {', '.join(map(str, sorted(outside)))}")
+    return {
+        path: part
+        for name, (path, part) in parts.items()
+        if inside(name) in names and (layers is None or layer(name) in layers)
+    }
+
+
+# -- change -----------------------------------------------------------------------------------------------------------
+
+
+def wrap(
+    model: nn.Module,
+    names: Collection[str] | str,
+    make: Callable[[nn.Module], Wrapper],
+    layers: Collection[int] | None = None,
+) -> None:
+    """Replace each part called one of `names` by make(part)."""
+    for path, part in find(model, names, layers).items():
+        model.set_submodule(path, make(part).to(next(part.parameters()).device))
+
+
+def reparametrize(model: nn.Module, make: Callable[[str, Tensor], nn.Module | None]) -> None:
+    """W -> make(name, W)(W) for every parameter of the base for which make returns a module."""
+    for name, _, part in list(walk(model)):
+        for key, p in list(inner(part).named_parameters(recurse=False)):
+            if (new := make(f"{name}.{key}", p)) is not None:
+                parametrize.register_parametrization(inner(part), key, new.to(p.device))
+
+
+def freeze(model: nn.Module) -> None:
+    for p in model.parameters():
+        p.requires_grad_(False)
+
+
+def thaw(part: nn.Module, key: str, start: Tensor | None = None) -> None:
+    """Let `part.key` train where it stands.  Its value is kept for `detach`.
+
+    `start`: the first value of a parameter that isn't there yet, such as the bias of a Linear without one.
+    """
+    p = getattr(part, key)
+    part.register_buffer(key + BEFORE, None if p is None else p.detach().clone(), persistent=False)
+    if p is None:
+        setattr(part, key, nn.Parameter(start))
+    getattr(part, key).requires_grad_(True)
+
+
+def thawed(part: nn.Module) -> dict[str, Tensor | None]:
+    """{key: its value before it was thawed} for a part's own parameters; None: there was none."""
+    return {key.removesuffix(BEFORE): value for key, value in part._buffers.items() if key.endswith(BEFORE)}
+
+
+# -- look -------------------------------------------------------------------------------------------------------------
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {n: p for n, p in model.named_parameters() if p.requires_grad}
+
+
+def attached(model: nn.Module) -> tuple:
+    """The methods this model carries, in the order they were attached."""
+    return getattr(model, "attached", ())
+
+
+def base_state(model: nn.Module) -> dict[str, Tensor]:
+    """{plain name: value} of the base's parameters, as they were before anything was attached."""
+    state = {}
+    for name, _, part in walk(model):
+        part = inner(part)
+        for key, p in part.named_parameters(recurse=False):
+            state[f"{name}.{key}"] = p.detach()
+        for key, before in thawed(part).items():
+            if before is None:
+                del state[f"{name}.{key}"]
+            else:
+                state[f"{name}.{key}"] = before
+        if parametrize.is_parametrized(part):
+            for key, chain in part.parametrizations.items():
+                state[f"{name}.{key}"] = chain.original.detach()
+    return state
+
+
+# -- fold and give back -----------------------------------------------------------------------------------------------
+
+
+def merge(model: nn.Module, whole: bool = False) -> nn.Module:
+    """Fold into plain weights, in place, all that can be folded exactly; the rest stays as it is.
+
+    whole: refuse, with a ValueError that says why and with the model untouched, if anything would have to stay.
+    """
+    stay = [m for m in attached(model) if m.why_not_merge]
+    if whole and stay:
+        raise ValueError("; ".join(f"{type(m).__name__} cannot be merged: {m.why_not_merge}" for m in stay))
+    for path, module in reversed(list(model.named_modules())):      # from the inside out
+        if parametrize.is_parametrized(module):
+            for key in list(module.parametrizations):
+                parametrize.remove_parametrizations(module, key, leave_parametrized=True)
+        elif isinstance(module, Wrapper):
+            model.set_submodule(path, module.merged())
+    if stay:
+        model.attached = tuple(stay)
+    else:
+        _plain(model)
+    return model
+
+
+def detach(model: nn.Module) -> nn.Module:
+    """Take off, in place, all that methods have attached: the base again, bit for bit."""
+    for path, module in reversed(list(model.named_modules())):
+        if parametrize.is_parametrized(module):
+            for key in list(module.parametrizations):
+                parametrize.remove_parametrizations(module, key, leave_parametrized=False)
+        if isinstance(module, Wrapper):
+            model.set_submodule(path, module.base)
+        for key, before in thawed(module).items():
+            if before is None:
+                setattr(module, key, None)
+            else:
+                with torch.no_grad():
+                    getattr(module, key).copy_(before)
+    _plain(model)
+    return model
+
+
+def _plain(model: nn.Module) -> None:
+    """No method any more: nothing learned in the past, no value kept from before, everything may train."""
+    for module in model.modules():
+        for key in thawed(module):
+            delattr(module, key + BEFORE)
+        if past := getattr(module, "past", None):
+            del past[:]
+    model.attached = ()
+    model.requires_grad_(True)
