@@ -84,8 +84,8 @@ def layer(name: str) -> int | None:
 
 
 def inside(name: str) -> str:
-    """A plain name without its block: inside("trunk.3.attn.q") is "attn.q"."""
-    return name if layer(name) is None else ".".join(name.split(".")[2:])
+    """A plain name without its block: inside("trunk.3.attn.q") is "attn.q", and a block itself is "block"."""
+    return name if layer(name) is None else ".".join(name.split(".")[2:]) or "block"
 
 
 def inner(part: nn.Module) -> nn.Module:
@@ -111,7 +111,7 @@ def find(model: nn.Module, names: Collection[str] | str, layers: Collection[int]
     names = {names} if isinstance(names, str) else set(names)
     parts = {name: (path, part) for name, path, part in walk(model) if name}
     if missing := names - {inside(name) for name in parts}:
-        known = sorted({inside(name) for name in parts} - {""})
+        known = sorted({inside(name) for name in parts})
         raise ValueError(f"this model has no part called {', '.join(sorted(missing))}; it has {', '.join(known)}")
     blocks = {layer(name) for name in parts} - {None}
     if layers is not None and (outside := set(layers) - blocks):
@@ -156,7 +156,8 @@ def thaw(part: nn.Module, key: str, start: Tensor | None = None) -> None:
     `start`: the first value of a parameter that isn't there yet, such as the bias of a Linear without one.
     """
     p = getattr(part, key)
-    part.register_buffer(key + BEFORE, None if p is None else p.detach().clone(), persistent=False)
+    if key not in thawed(part):         # two methods may train the same number; the first has kept its value
+        part.register_buffer(key + BEFORE, None if p is None else p.detach().clone(), persistent=False)
     if p is None:
         setattr(part, key, nn.Parameter(start))
     getattr(part, key).requires_grad_(True)

@@ -1,0 +1,36 @@
+"""The table of methods: what the command line, the comparison, the shared tests and the README know of each.
+
+A method joins all of them by one row here.
+"""
+
+from typing import NamedTuple
+
+from .additive.adapters import Adapters
+from .method import Method
+from .reparametrization.lora import LoRA
+from .selective.bitfit import BitFit
+
+
+class Entry(NamedTuple):
+    name: str                   # on the command line
+    method: type[Method]
+    family: str                 # additive, selective, reparametrization or hybrid
+    section: str                # of the survey, arXiv 2303.15647
+    lesson: int
+    paper: str
+    about: str
+
+
+CATALOG = (
+    Entry("adapters", Adapters, "additive", "6.1", 3, "arXiv 1902.00751", "a small network after each sub-layer"),
+    Entry("bitfit", BitFit, "selective", "9.1", 10, "arXiv 2106.10199", "the biases and nothing else"),
+    Entry("lora", LoRA, "reparametrization", "10.2", 15, "arXiv 2106.09685", "a change of low rank"),
+)
+
+
+def entry(name: str) -> Entry:
+    """The row of that name.  Raises ValueError with the names there are."""
+    for row in CATALOG:
+        if row.name == name.lower():
+            return row
+    raise ValueError(f"no method is called {name!r}; there are {', '.join(row.name for row in CATALOG)}")
