@@ -12,10 +12,10 @@ from .selective.bitfit import BitFit
 
 
 class Entry(NamedTuple):
-    name: str                   # on the command line
+    name: str  # on the command line
     method: type[Method]
-    family: str                 # additive, selective, reparametrization or hybrid
-    section: str                # of the survey, arXiv 2303.15647
+    family: str  # additive, selective, reparametrization or hybrid
+    section: str  # of the survey, arXiv 2303.15647
     lesson: int
     paper: str
     about: str

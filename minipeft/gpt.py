@@ -33,19 +33,19 @@ class Config:
 
     style: Literal["gpt2", "llama"] = "gpt2"
     vocab: int = 256
-    context: int = 128                      # the most tokens the model can see
+    context: int = 128  # the most tokens the model can see
     layers: int = 4
     heads: int = 4
     width: int = 64
-    hidden: int | None = None               # 4 widths (GPT-2); 8/3 widths (LLaMA)
-    kv_heads: int | None = None             # as many as heads; fewer: grouped-query attention
-    head_width: int | None = None           # width / heads
-    tied: bool | None = None                # the head reads the token embedding backwards: GPT-2 yes, LLaMA no
-    attn_bias: bool | None = None           # GPT-2 yes, LLaMA no
-    mlp_bias: bool | None = None            # GPT-2 yes, LLaMA no
+    hidden: int | None = None  # 4 widths (GPT-2); 8/3 widths (LLaMA)
+    kv_heads: int | None = None  # as many as heads; fewer: grouped-query attention
+    head_width: int | None = None  # width / heads
+    tied: bool | None = None  # the head reads the token embedding backwards: GPT-2 yes, LLaMA no
+    attn_bias: bool | None = None  # GPT-2 yes, LLaMA no
+    mlp_bias: bool | None = None  # GPT-2 yes, LLaMA no
     eps: float = 1e-5
-    rope_base: float = 10_000.0             # LLaMA only
-    rope_scaling: Mapping | None = None     # LLaMA 3 only: see `frequencies`
+    rope_base: float = 10_000.0  # LLaMA only
+    rope_scaling: Mapping | None = None  # LLaMA 3 only: see `frequencies`
 
     def __post_init__(self) -> None:
         if self.style not in ("gpt2", "llama"):
@@ -93,17 +93,17 @@ def frequencies(c: Config, device: torch.device) -> Tensor:
     if c.rope_scaling is None:
         return freq
     s = c.rope_scaling
-    turns = s["original_max_position_embeddings"] * freq / (2 * math.pi)          # in the original context
+    turns = s["original_max_position_embeddings"] * freq / (2 * math.pi)  # in the original context
     low, high = s["low_freq_factor"], s["high_freq_factor"]
-    kept = ((turns - low) / (high - low)).clamp(0, 1)                             # 1: turns often, leave it alone
+    kept = ((turns - low) / (high - low)).clamp(0, 1)  # 1: turns often, leave it alone
     return freq * (kept + (1 - kept) / s["factor"])
 
 
 def turns(c: Config, where: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Cosine and sine of every position's angles: (t, e) each, or (b, 1, t, e)."""
-    angle = where[..., None].float() * frequencies(c, where.device)               # (..., t, e/2)
+    angle = where[..., None].float() * frequencies(c, where.device)  # (..., t, e/2)
     angle = torch.cat([angle, angle], -1)
-    angle = angle if where.ndim == 1 else angle[:, None]                          # one angle for all heads
+    angle = angle if where.ndim == 1 else angle[:, None]  # one angle for all heads
     return angle.cos().to(dtype), angle.sin().to(dtype)
 
 
@@ -125,9 +125,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     # torch's is_causal would let query 0 see key 0 only: wrong as soon as something came before it
     see = torch.ones(t, s, dtype=torch.bool, device=q.device).tril(s - t)
     if mask is not None:
-        itself = see.triu(s - t)                            # padding sees at least itself: an empty softmax is nan
+        itself = see.triu(s - t)  # padding sees at least itself: an empty softmax is nan
         real = F.pad(mask.bool(), (s - mask.shape[1], 0), value=True)
-        see = see & (real[:, None, None] | itself)          # (b, 1, t, s)
+        see = see & (real[:, None, None] | itself)  # (b, 1, t, s)
     return F.scaled_dot_product_attention(q, k, v, see, enable_gqa=gqa)
 
 
@@ -160,8 +160,8 @@ class Attention(nn.Module):
         q, k, v = (rearrange(y, "b t (h e) -> b h t e", e=self.head_width) for y in (self.q(x), self.k(x), self.v(x)))
         if turn is not None:
             q, k = rotate(q, *turn), rotate(k, *turn)
-        k, v = self.past(x, k, v)                                                 # (b, h_kv, s, e)
-        return self.o(rearrange(attend(q, k, v, mask), "b h t e -> b t (h e)"))   # (b, t, d)
+        k, v = self.past(x, k, v)  # (b, h_kv, s, e)
+        return self.o(rearrange(attend(q, k, v, mask), "b h t e -> b t (h e)"))  # (b, t, d)
 
 
 class MLP(nn.Module):
@@ -173,7 +173,7 @@ class MLP(nn.Module):
         self.gate = nn.Linear(c.width, c.hidden, c.mlp_bias) if c.style == "llama" else None
         self.down = nn.Linear(c.hidden, c.width, c.mlp_bias)
 
-    def forward(self, x: Tensor) -> Tensor:                                       # (b, t, d) -> (b, t, d)
+    def forward(self, x: Tensor) -> Tensor:  # (b, t, d) -> (b, t, d)
         if self.gate is None:
             return self.down(F.gelu(self.up(x), approximate="tanh"))
         return self.down(F.silu(self.gate(x)) * self.up(x))
@@ -225,9 +225,9 @@ class GPT(nn.Module):
         self.trunk = Trunk(c)
         self.norm = norm(c)
         self.head = None if c.tied else nn.Linear(c.width, c.vocab, bias=False)
-        self.tokenizer = None               # the text's side of the model: `from_pretrained` fills it in
+        self.tokenizer = None  # the text's side of the model: `from_pretrained` fills it in
         self.apply(self._init)
-        for block in self.trunk:            # 2 L parts add to the stream: keep their sum at the scale of one (GPT-2)
+        for block in self.trunk:  # 2 L parts add to the stream: keep their sum at the scale of one (GPT-2)
             for last in (block.attn.o, block.mlp.down):
                 nn.init.normal_(last.weight, std=0.02 / math.sqrt(2 * c.layers))
 
@@ -247,7 +247,7 @@ class GPT(nn.Module):
             raise ValueError(f"mask must be (b, start + t) = {(idx.shape[0], end)}, not {tuple(mask.shape)}")
         try:
             x = self.tokens(idx)
-        except IndexError:                  # free of charge on the CPU; `generate` and the data loader check beforehand
+        except IndexError:  # free of charge on the CPU; `generate` and the data loader check beforehand
             bad = idx[(idx < 0) | (idx >= self.c.vocab)][0].item()
             raise ValueError(f"token id {bad} is outside the vocabulary 0..{self.c.vocab - 1}") from None
         if self.positions is not None:
@@ -273,9 +273,11 @@ class GPT(nn.Module):
         return self.logits(self.features(idx, start, mask))
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, *, dtype: torch.dtype | str | None = None, device: str = "cpu") -> "GPT":
+    def from_pretrained(
+        cls, source: str | Path, *, dtype: torch.dtype | str | None = None, device: str = "cpu"
+    ) -> "GPT":
         """Weights and tokenizer of a bundled model, a Hugging Face directory, or a hub id: see `checkpoint.load`."""
-        from .checkpoint import load        # late: the model itself imports nothing of ours
+        from .checkpoint import load  # late: the model itself imports nothing of ours
 
         return load(source, dtype=dtype, device=device)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .surgery import attached, detach, freeze, inner, thaw, trainable, walk
 
-IGNORE = -100       # the label of a position that the loss does not look at
+IGNORE = -100  # the label of a position that the loss does not look at
 
 
 class Stage(NamedTuple):
@@ -27,8 +27,8 @@ class Method:
     stages   the steps of the paper's recipe, with a `yield` wherever training happens
     """
 
-    lr: ClassVar[float] = 1e-3                      # a learning rate that suits the bundled models
-    why_not_merge: ClassVar[str | None] = None      # the reason, for a method that leaves parts after `merge`
+    lr: ClassVar[float] = 1e-3  # a learning rate that suits the bundled models
+    why_not_merge: ClassVar[str | None] = None  # the reason, for a method that leaves parts after `merge`
 
     def insert(self, model: nn.Module) -> None:
         raise TypeError(f"{type(self).__name__} does not say what it inserts")
@@ -63,7 +63,7 @@ class Method:
         return F.cross_entropy(model.logits(model.features(x)[labelled]).float(), y[labelled])
 
     def stages(self, model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Stage]:
-        """Attach to a plain model and yield wherever the caller is to train; `batches` of (x, y) for what needs data."""
+        """Attach to a plain model and yield wherever the caller is to train; (x, y) batches for what needs data."""
         self.attach(model)
         yield Stage("train")
 

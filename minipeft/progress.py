@@ -20,7 +20,7 @@ class Progress:
         self.done += 1
         now = time.monotonic()
         if now - self.drawn < 0.1 and self.done < self.total:
-            return                                          # ten times a second is enough for the eye
+            return  # ten times a second is enough for the eye
         self.drawn = now
         left = (now - self.began) / self.done * (self.total - self.done)
         self._draw(f"{self.label} {self.done}/{self.total} · {left:.0f} s left{' · ' + note if note else ''}")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-BEFORE = "_before"      # a thawed parameter's first value is kept beside it, under its name with this ending
+BEFORE = "_before"  # a thawed parameter's first value is kept beside it, under its name with this ending
 
 
 class Wrapper(nn.Module):
@@ -156,7 +156,7 @@ def thaw(part: nn.Module, key: str, start: Tensor | None = None) -> None:
     `start`: the first value of a parameter that isn't there yet, such as the bias of a Linear without one.
     """
     p = getattr(part, key)
-    if key not in thawed(part):         # two methods may train the same number; the first has kept its value
+    if key not in thawed(part):  # two methods may train the same number; the first has kept its value
         part.register_buffer(key + BEFORE, None if p is None else p.detach().clone(), persistent=False)
     if p is None:
         setattr(part, key, nn.Parameter(start))
@@ -173,6 +173,12 @@ def thawed(part: nn.Module) -> dict[str, Tensor | None]:
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {n: p for n, p in model.named_parameters() if p.requires_grad}
+
+
+def precision(model: nn.Module) -> torch.autocast:
+    """The context to run a model in: mixed precision if its base is in bf16 or fp16, where what trains is in fp32."""
+    weight = model.tokens.weight
+    return torch.autocast(weight.device.type, weight.dtype, enabled=weight.dtype in (torch.bfloat16, torch.float16))
 
 
 def attached(model: nn.Module) -> tuple:
@@ -209,7 +215,7 @@ def merge(model: nn.Module, whole: bool = False) -> nn.Module:
     stay = [m for m in attached(model) if m.why_not_merge]
     if whole and stay:
         raise ValueError("; ".join(f"{type(m).__name__} cannot be merged: {m.why_not_merge}" for m in stay))
-    for path, module in reversed(list(model.named_modules())):      # from the inside out
+    for path, module in reversed(list(model.named_modules())):  # from the inside out
         if parametrize.is_parametrized(module):
             for key in list(module.parametrizations):
                 parametrize.remove_parametrizations(module, key, leave_parametrized=True)
@@ -234,8 +240,7 @@ def detach(model: nn.Module) -> nn.Module:
             if before is None:
                 setattr(module, key, None)
             else:
-                with torch.no_grad():
-                    getattr(module, key).copy_(before)
+                getattr(module, key).data = before.clone()
     _plain(model)
     return model
 
@@ -243,7 +248,9 @@ def detach(model: nn.Module) -> nn.Module:
 def _plain(model: nn.Module) -> None:
     """No method any more: nothing learned in the past, no value kept from before, everything may train."""
     for module in model.modules():
-        for key in thawed(module):
+        for key, before in thawed(module).items():
+            if before is not None:
+                getattr(module, key).data = getattr(module, key).data.to(before.dtype)  # it trained in fp32
             delattr(module, key + BEFORE)
         if past := getattr(module, "past", None):
             del past[:]

@@ -14,15 +14,15 @@ from .generate import generate
 from .gpt import GPT, Trunk
 from .method import IGNORE, Method
 from .progress import Progress
-from .surgery import attached, trainable
+from .surgery import attached, precision, trainable
 from .tasks.task import Example, Task, batches, collate, encode
 
 
 @dataclass(frozen=True)
 class Score:
-    loss: float                     # mean cross-entropy of the labelled tokens, nats
-    accuracy: float | None          # share of exact answers; None for plain texts
-    n: int                          # examples
+    loss: float  # mean cross-entropy of the labelled tokens, nats
+    accuracy: float | None  # share of exact answers; None for plain texts
+    n: int  # examples
 
     def __str__(self) -> str:
         return f"loss {self.loss:.3f}" + ("" if self.accuracy is None else f" · accuracy {self.accuracy:.1%}")
@@ -32,8 +32,8 @@ class Score:
 class Fit:
     """What happened in a training: filled in as it goes, so an interrupted one is there to look at."""
 
-    losses: list[float] = field(default_factory=list)                       # of each step, nats
-    validations: list[tuple[int, float]] = field(default_factory=list)      # (steps done, validation loss)
+    losses: list[float] = field(default_factory=list)  # of each step, nats
+    validations: list[tuple[int, float]] = field(default_factory=list)  # (steps done, validation loss)
     seconds: float = 0.0
     interrupted: bool = False
 
@@ -69,19 +69,20 @@ def fit(
     lr             None: the method's own; up from 0 over the first `warmup` share of the steps, then down to 0
     clip           the gradient's norm is held below this; 0: not held
     weight_decay   of matrices only, as usual
-    dtype          torch.bfloat16: compute in it (autocast), keep the weights as they are
+    dtype          torch.bfloat16: compute in it (autocast), keep the weights as they are; what trains is always fp32
     recompute      keep only the input of each block for the backward pass, and compute the rest again
     validate       so many times a stage the validation loss is measured; the best state is the one that stays
     seed           decides everything random: the method's start, the order of examples, dropout
 
     Ctrl-C (or a notebook's stop) ends training early and keeps the best state so far.  Raises FloatingPointError, with
-    the best state in place, if the loss is no longer a number, and ValueError for a model that already carries a method.
+    the best state in place, if the loss is no longer a number; ValueError for a model that already carries a method.
     """
     if attached(model):
         names = ", ".join(type(m).__name__ for m in attached(model))
         raise ValueError(f"fit wants a plain model, this one carries {names}: merge or detach it, or use train")
     if steps < 1 or batch < 1 or accumulate < 1 or batch % accumulate:
-        raise ValueError(f"steps, batch and accumulate are at least 1 and batch a multiple of accumulate, not {steps}, {batch}, {accumulate}")
+        given = f"{steps}, {batch} and {accumulate}"
+        raise ValueError(f"steps, batch and accumulate are at least 1, batch a multiple of accumulate; not {given}")
     rows, valid = (_rows(model, task, split) for split in ("train", "valid"))
     pad, device = model.tokenizer.end, next(model.parameters()).device
     data = batches(rows, batch, pad, seed)
@@ -123,6 +124,8 @@ def train(
 ) -> Fit:
     """One stage, on a model that carries the method: lower its loss over whatever is trainable now.  See `fit`."""
     history, params = history if history is not None else Fit(), trainable(model)
+    for p in params.values():  # small steps on a bf16 number are lost in rounding
+        p.data = p.data.float()
     matrices, vectors = ([p for p in params.values() if (p.ndim > 1) == m] for m in (True, False))
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr, fused=True)
@@ -137,8 +140,8 @@ def train(
                 x, y = (z.to(device) for z in next(data))
                 loss = 0.0
                 for xs, ys in zip(x.chunk(accumulate), y.chunk(accumulate), strict=True):
-                    share = (ys != IGNORE).sum() / (y != IGNORE).sum()      # pieces weigh what they have of the labels
-                    with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                    share = (ys != IGNORE).sum() / (y != IGNORE).sum()  # pieces weigh what they have of the labels
+                    with torch.autocast(device.type, dtype) if dtype else precision(model):
                         piece = method.loss(model, xs, ys) * share
                     piece.backward()
                     loss += piece.item()
@@ -156,7 +159,10 @@ def train(
                     history.validations.append((len(history.losses), now))
                     if now < lowest:
                         lowest, best = now, {n: p.detach().clone() for n, p in params.items()}
-                bar.step(f"loss {loss:.3f}" + (f" · validation {history.validations[-1][1]:.3f}" if lowest < math.inf else ""))
+                bar.step(
+                    f"loss {loss:.3f}"
+                    + (f" · validation {history.validations[-1][1]:.3f}" if lowest < math.inf else "")
+                )
     except KeyboardInterrupt:
         history.interrupted = True
     finally:
@@ -221,7 +227,7 @@ def token_loss(model: GPT, rows: Sequence[tuple[list[int], list[int]]], pad: int
 def _row_losses(model: GPT, rows: Sequence[tuple[list[int], list[int]]], pad: int) -> Tensor:
     """-log p of each row's labels: (b,), in nats."""
     x, y = (z.to(next(model.parameters()).device) for z in collate(rows, pad))
-    with _mode(model, training=False):
+    with _mode(model, training=False), precision(model):
         logits = model(x).float()
     return F.cross_entropy(logits.transpose(1, 2), y, ignore_index=IGNORE, reduction="none").sum(1)
 
@@ -241,7 +247,7 @@ def _complete(model: GPT, examples: Sequence[Example], batch: int) -> int:
     """How many examples the model completes greedily, to the letter and to the end."""
     rows = [encode(e, model.tokenizer) for e in examples]
     answers = [[label for label in y if label != IGNORE] for _, y in rows]
-    prompts = [[*x, model.tokenizer.end][: len(x) + 1 - len(a)] for (x, _), a in zip(rows, answers, strict=True)]
+    prompts = [x[: len(x) + 1 - len(a)] for (x, _), a in zip(rows, answers, strict=True)]
     right = 0
     for some in _by_length(rows, batch):
         longest = max(len(answers[i]) for i in some)
@@ -265,7 +271,6 @@ def _rows(model: GPT, task: Task, split: str) -> list[tuple[list[int], list[int]
     rows = [encode(e, model.tokenizer) for e in examples]
     for i, (x, _) in enumerate(rows):
         if len(x) + 1 > model.c.context:
-            raise ValueError(
-                f"{split} example {i + 1} of {task.name} has {len(x) + 1} tokens, more than the model's context of {model.c.context}"
-            )
+            long = f"{len(x) + 1} tokens, more than the model's context of {model.c.context}"
+            raise ValueError(f"{split} example {i + 1} of {task.name} has {long}")
     return rows

@@ -42,9 +42,9 @@ class Adapters(Method):
     size: int = 16
     placement: Literal["houlsby", "pfeiffer"] = "houlsby"
     activation: Literal["gelu", "relu", "silu"] = "gelu"
-    start: Literal["near", "zero"] = "near"         # near: the paper's normal of deviation 0.01, cut at two deviations
-    norms: bool | None = None                       # train the norms' gains and biases too: Houlsby yes, Pfeiffer no
-    layers: Collection[int] | None = None           # all
+    start: Literal["near", "zero"] = "near"  # near: the paper's normal of deviation 0.01, cut at two deviations
+    norms: bool | None = None  # train the norms' gains and biases too: Houlsby yes, Pfeiffer no
+    layers: Collection[int] | None = None  # all
 
     lr: ClassVar[float] = 3e-3
     why_not_merge: ClassVar[str] = "a nonlinearity stands between its two matrices"
@@ -55,7 +55,7 @@ class Adapters(Method):
             nn.init.trunc_normal_(linear.weight, std=0.01, a=-0.02, b=0.02)
             nn.init.zeros_(linear.bias)
         if self.start == "zero":
-            nn.init.zeros_(bottleneck.up.weight)    # U alone: with D zero too, neither would ever move
+            nn.init.zeros_(bottleneck.up.weight)  # U alone: with D zero too, neither would ever move
         return bottleneck
 
     def insert(self, model: nn.Module) -> None:

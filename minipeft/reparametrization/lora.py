@@ -28,10 +28,10 @@ class LowRank(nn.Module):
         self.A = nn.Parameter(torch.empty(rank, d_in))
         self.B = nn.Parameter(torch.zeros(d_out, rank))
         self.scale, self.dropout = alpha / rank, dropout
-        nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))        # U(-1/sqrt(d_in), 1/sqrt(d_in)), as the authors' code
+        nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))  # U(-1/sqrt(d_in), 1/sqrt(d_in)), as the authors' code
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.dropout(x, self.dropout, self.training)           # on this path alone; the frozen one sees all of x
+        x = F.dropout(x, self.dropout, self.training)  # on this path alone; the frozen one sees all of x
         return self.scale * F.linear(F.linear(x, self.A), self.B)
 
     def matrix(self) -> Tensor:
@@ -47,7 +47,7 @@ class LoRA(Method):
     alpha: float = 16
     to: Collection[str] = ("attn.q", "attn.v")
     dropout: float = 0.0
-    layers: Collection[int] | None = None           # all
+    layers: Collection[int] | None = None  # all
 
     lr: ClassVar[float] = 1e-2
 

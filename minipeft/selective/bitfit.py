@@ -24,8 +24,8 @@ from ..surgery import inner, layer, thaw, walk
 class BitFit(Method):
     """Train every bias of the model, or of the blocks `layers` alone."""
 
-    add: bool = False                               # give Linears without a bias one that starts at zero
-    layers: Collection[int] | None = None           # all, and the final norm
+    add: bool = False  # give Linears without a bias one that starts at zero
+    layers: Collection[int] | None = None  # all, and the final norm
 
     lr: ClassVar[float] = 1e-2
 

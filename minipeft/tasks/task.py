@@ -20,8 +20,8 @@ from ..method import IGNORE
 class Tokenizer(Protocol):
     """What a model's tokenizer can do: ours and the one around a real model's."""
 
-    start: list[int]        # what every text begins with, maybe nothing
-    end: int                # the token that ends a text
+    start: list[int]  # what every text begins with, maybe nothing
+    end: int  # the token that ends a text
 
     def encode(self, text: str) -> list[int]: ...
     def decode(self, ids: Sequence[int]) -> str: ...
@@ -36,19 +36,19 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """Splits of examples.  With `options` it is a choice: an answer is the likeliest of them, else a greedy completion."""
+    """Splits of examples.  With `options` it is a choice: the answer is the likeliest one; else a greedy completion."""
 
     name: str
     about: str
     train: Sequence[Example]
     valid: Sequence[Example]
     test: Sequence[Example]
-    ood: Sequence[Example] = ()             # words seen in pre-training, but not in this task's train and valid
+    ood: Sequence[Example] = ()  # words seen in pre-training, but not in this task's train and valid
     options: Sequence[str] = ()
 
     @property
     def chance(self) -> float:
-        """The accuracy of guessing: 1 / options, or always saying the most frequent training answer, if that is more."""
+        """The accuracy of guessing: 1 / options, or of always giving the most frequent training answer if higher."""
         answers = Counter(e.completion for e in self.train)
         most = max(answers.values()) / answers.total()
         return max(most, 1 / len(self.options)) if self.options else most
@@ -81,7 +81,9 @@ def collate(rows: Sequence[tuple[list[int], list[int]]], pad: int) -> tuple[Tens
     return x, y
 
 
-def batches(rows: Sequence[tuple[list[int], list[int]]], size: int, pad: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    rows: Sequence[tuple[list[int], list[int]]], size: int, pad: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches, each pass over the rows in a new order that only the seed decides."""
     order = torch.Generator().manual_seed(seed)
     queue: list[int] = []
