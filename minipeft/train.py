@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .generate import generate
+from .generate import evaluating, generate
 from .gpt import GPT, Trunk
 from .method import IGNORE, Method
 from .progress import Progress
@@ -135,7 +135,7 @@ def train(
     best, lowest, bar, began = None, math.inf, Progress(steps, label, progress), time.monotonic()
     before = history.seconds
     try:
-        with _mode(model, training=True, recompute=recompute):
+        with _training(model, recompute):
             for step in range(1, steps + 1):
                 x, y = (z.to(device) for z in next(data))
                 loss = 0.0
@@ -182,13 +182,12 @@ def _slope(step: int, steps: int, warmup: int) -> float:
 
 
 @contextmanager
-def _mode(model: nn.Module, training: bool, recompute: bool = False) -> Iterator[None]:
-    """The model in training or evaluation mode, and back in its own afterwards."""
-    was = model.training
-    trunks = [m for m in model.modules() if isinstance(m, Trunk)]
+def _training(model: nn.Module, recompute: bool) -> Iterator[None]:
+    """Inside, dropout is on and the trunk recomputes if asked to; afterwards all is as it was."""
+    was, trunks = model.training, [m for m in model.modules() if isinstance(m, Trunk)]
     kept = [t.recompute for t in trunks]
     try:
-        model.train(training)
+        model.train()
         for t in trunks:
             t.recompute = recompute
         yield
@@ -227,7 +226,7 @@ def token_loss(model: GPT, rows: Sequence[tuple[list[int], list[int]]], pad: int
 def _row_losses(model: GPT, rows: Sequence[tuple[list[int], list[int]]], pad: int) -> Tensor:
     """-log p of each row's labels: (b,), in nats."""
     x, y = (z.to(next(model.parameters()).device) for z in collate(rows, pad))
-    with _mode(model, training=False), precision(model):
+    with evaluating(model), precision(model):
         logits = model(x).float()
     return F.cross_entropy(logits.transpose(1, 2), y, ignore_index=IGNORE, reduction="none").sum(1)
 
