@@ -1,0 +1,166 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 00 · Start here
+#
+# **The question.** You have a language model that cost somebody millions to train, and a task it does not do yet. Training
+# all of it again, for your task alone, takes a machine you may not have and leaves a copy as large as the model itself.
+# *Can you get the same result by training one per cent of it, or less?*
+#
+# You can, in about twenty ways that people have found so far. This course builds them, each from an empty file, inside a
+# GPT that is small enough to train on a laptop and real enough to load the weights of GPT-2 and LLaMA. The field's name is
+# **parameter-efficient fine-tuning**, PEFT. The map we follow is the survey *Scaling Down to Scale Up* by Lialin, Deshpande
+# and Rumshisky ([arXiv 2303.15647](https://arxiv.org/abs/2303.15647)), and its twenty methods are lessons 03 to 22.
+
+# %% [markdown]
+# ## Two minutes, the whole idea
+#
+# The mini GPT has read a few hundred thousand little stories about people, places and things. It goes on like this:
+
+# %%
+import copy
+
+from minipeft import GPT, LoRA, counts, evaluate, fit, tasks
+from minipeft.generate import generate
+
+base = GPT.from_pretrained("mini-gpt2")
+
+
+def complete(model, text, n=16):
+    tokenizer = model.tokenizer
+    ids = tokenizer.start + tokenizer.encode(text)
+    return tokenizer.decode(ids[len(tokenizer.start) :] + generate(model, [ids], n, stop=tokenizer.end)[0])
+
+
+print(complete(base, "anna is in the kitchen. tom is in the garden."))
+
+# %% [markdown]
+# Now a task that it has never seen in this form: a few sentences, then a question, and a one-word answer is wanted.
+
+# %%
+task = tasks.load("where")
+prompt, answer = task.test[0]
+print("asked:     ", prompt)
+print("wanted:    ", answer)
+print("it says:   ", complete(base, prompt)[len(prompt) :])
+print(f"on the test: {evaluate(base, task).accuracy:.0%} right")
+
+# %% [markdown]
+# LoRA, the method of lesson 15, adds two thin matrices beside eight of the model's weights and trains those alone.
+
+# %%
+model = copy.deepcopy(base)
+fit(model, LoRA(rank=8), task, steps=150)
+print(f"on the test: {evaluate(model, task).accuracy:.0%} right")
+print(counts(model))
+print(f"of {sum(p.numel() for p in base.parameters()):,} in the model")
+
+# %% [markdown]
+# That is the promise of the whole field in three lines of output. The rest of the course is about how it can be, in how
+# many ways, and what each of them costs.
+#
+# ## What you will be able to do
+#
+# - explain each of the survey's twenty methods by its equation, say what trains, what changes and of which rank, and where
+#   in the model it acts;
+# - write each of them yourself, in a few lines of PyTorch, and have them checked;
+# - predict how much memory a fine-tuning takes, and which part of it a method saves and which it does not;
+# - read a paper's comparison and see what it leaves out;
+# - choose a method for a task, a model and a machine, and run it on real weights.
+#
+# ## What you need
+#
+# | | |
+# |---|---|
+# | Python and PyTorch | you have written and trained a small network; you know what `loss.backward()` does |
+# | mathematics | matrix products, rank, gradients; everything else is explained where it is used |
+# | transformers | you have heard of them; lesson 01 builds the one we use |
+# | a machine | any laptop; two processor cores are enough, no GPU, no network |
+# | time | 20 to 30 minutes to read a lesson, 30 to 60 for its exercises; about 25 hours for everything |
+#
+# ## How a lesson works
+#
+# Read a little, run a cell (**Shift + Enter**), look at the picture. Where it says **Predict first**, do: write your answer
+# down before you run the next cell. You remember what surprised you.
+#
+# The exercises live in the folder `exercises/`, one Python file a method. Each is a function with its equation, its shapes
+# and a `raise NotImplementedError` where your code goes. Open the file beside the notebook (**File → Open**, drag the tab to
+# the right), fill it in, save, and run the check in the notebook:
+
+# %%
+from minipeft.course import check, hint, progress
+
+check("01.1")
+
+# %% [markdown]
+# Before you have written anything it says so. Afterwards a check calls your function with fresh random inputs and compares
+# what comes back with the right answer. If they differ, it tells you what it called, what came back and how wrong it is,
+# and, if it knows your mistake, which one it probably is. You can check as often as you like.
+#
+# | in a notebook | in a terminal | |
+# |---|---|---|
+# | `check("15.1")` | `minipeft check 15.1` | check one exercise; `15` means the whole lesson |
+# | `hint("15.1")` | `minipeft hint 15.1` | the next of three hints: a question, the idea, half a line |
+# | `progress()` | `minipeft progress` | what is done and what is open |
+# | | `minipeft next` | the next open exercise |
+# | | `minipeft watch` | check again whenever you save |
+# | | `minipeft reset 15` | the empty exercise back; your own file is kept beside it with the date |
+#
+# Nothing you write is ever overwritten.
+
+# %%
+progress()
+
+# %% [markdown]
+# ## Paths through the course
+#
+# | you want | lessons | hours |
+# |---|---|---|
+# | the idea, and the method everybody uses | 01, 02, 15 | 4 |
+# | to understand what the methods have in common | 01, 02, 03, 06, 10, 15, 19, 23 | 9 |
+# | to train a large model on a small machine | 02, 08, 15, 24 | 5 |
+# | everything | 01 to 24, in order | 25 |
+#
+# The first four lessons are here: this one, [01 the mini GPT](01_mini_gpt.ipynb), [02 where memory
+# goes](02_where_memory_goes.ipynb) and [15 LoRA](15_lora.ipynb). The others carry their final numbers: 03 to 22 are the
+# methods in the order of the survey, 23 compares them, 24 is about real weights. `minipeft list` shows what your copy has.
+#
+# ## Notation
+#
+# One alphabet in all lessons, all exercises and the library.
+#
+# | letter | meaning | in the mini GPT |
+# |---|---|---|
+# | $b$ | batch: texts at once | |
+# | $t$ | tokens of a text | 64 at most |
+# | $s$ | tokens seen: those in a cache and learned ones included | |
+# | $d$ | width: numbers for each token (`d_in`, `d_out` of a Linear) | 128 |
+# | $f$ | hidden width of the MLP | 512 |
+# | $h$, $e$ | heads, and the width of one | 4, 32 |
+# | $v$ | vocabulary | 600 |
+# | $L$ | layers, or blocks | 4 |
+# | $r$ | rank of a change (LoRA), $\alpha$ its scale | |
+# | $m$ | bottleneck of an adapter | |
+# | $p$ | length of a learned prompt or prefix | |
+# | $W$, $\Delta W$ | a weight, `(d_out, d_in)` as in PyTorch, and its change | |
+# | $x$, $y$ | what goes into a module, `(b, t, d)`, and what comes out | |
+# | $\theta$ | all parameters of the model together | |
+#
+# The numbers on the right come from the model itself:
+
+# %%
+c = base.c
+print(f"t {c.context}, d {c.width}, f {c.hidden}, h {c.heads}, e {c.head_width}, v {c.vocab}, L {c.layers}")
+
+# %% [markdown]
+# **Next:** [lesson 01, the mini GPT](01_mini_gpt.ipynb), the transformer that everything is done to.
