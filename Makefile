@@ -1,0 +1,64 @@
+# Two commands do everything:  `make lab` to learn, `make test` to check.  Each sets up the environment first, once.
+#
+#   make lab       JupyterLab on lesson 00
+#   make test      all there is to check: ruff, unit tests, exercise checks, every lesson
+#   make quick     ruff and the unit tests: the daily loop
+#   make lessons   rebuild exercises/ and lessons/*.ipynb from solutions/ and lessons/src/
+#   make clean     remove the environment and all caches
+#
+# PYTHON chooses the interpreter (make PYTHON=python3.12), JOBS how many tests run at a time.
+
+# the first that will do; systems with a newer or older python3 often have one of the others beside it
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+JOBS ?= 2
+
+BIN := .venv/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+.PHONY: lab test quick lint unit checks notebooks lessons clean
+
+lab: .venv/ready
+	$(BIN)/minipeft lab
+
+test: lint unit checks notebooks
+
+quick: lint unit
+
+lint: .venv/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+unit: .venv/ready
+	$(PYTEST) tests --ignore=tests/exercises
+
+checks: .venv/ready
+	$(PYTEST) tests/exercises
+
+# The lessons as committed, in a folder of their own: a learner's open notebooks and half-done exercises stay out of it.
+notebooks: .venv/ready
+	@course=$$(mktemp -d) && trap 'rm -rf "$$course"' EXIT && \
+	if git rev-parse -q --verify HEAD >/dev/null 2>&1; then git archive HEAD; else tar -c --exclude=.venv .; fi \
+		| tar -x -C "$$course" && \
+	MINIPEFT_COURSE="$$course" $(PYTEST) --rootdir="$$course" -p no:cacheprovider \
+		--dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=60 "$$course"/lessons/*.ipynb
+
+lessons: .venv/ready
+	$(BIN)/python -m minipeft.course.build
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# `ready` comes last, so it stands for a finished set-up.  `unfinished` found here was left by one that was broken off,
+# and nobody knows what such an environment holds.
+.venv/ready: pyproject.toml constraints.txt
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
+		echo "minipeft needs Python 3.11, 3.12 or 3.13: install one, and name it if need be: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	@if [ -e .venv/unfinished ]; then echo "An earlier set-up was broken off; starting afresh."; rm -rf .venv; fi
+	$(PYTHON) -m venv .venv
+	@touch .venv/unfinished
+	@echo "Installing; the largest download is torch: about 0.2 GB as CPU build, 2.7 GB as CUDA build (README: which one)."
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -e '.[course,real,test]' -c constraints.txt
+	@mv .venv/unfinished $@
