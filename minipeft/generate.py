@@ -97,8 +97,8 @@ def generate(
     generator: where the chance comes from; the same seed, the same text.
 
     Prompts may differ in length: shorter ones are padded on the left, unseen.  The model is left as it was found.
-    Raises ValueError, before anything is computed, for prompts that are no lists of ids, are empty, hold ids outside the
-    vocabulary or leave no room for `max_new` in the context, and for a temperature, top_k or top_p out of range.
+    Raises ValueError, before anything is computed, for prompts that aren't lists of ids, are empty, hold ids outside
+    the vocabulary or leave no room for `max_new` in the context, and for a temperature, top_k or top_p out of range.
     """
     rows = _checked(model, prompts, max_new)
     if temperature < 0:
@@ -143,7 +143,7 @@ def _checked(model: GPT, prompts: Sequence[Sequence[int]], max_new: int) -> list
         rows = [[operator.index(i) for i in prompt] for prompt in prompts]
     except TypeError:
         raise ValueError(
-            "prompts must be lists of token ids, one list a text: model.tokenizer.encode makes one"
+            "prompts must be lists of token ids, one for each text: model.tokenizer.encode makes one"
         ) from None
     if max_new < 1:
         raise ValueError(f"max_new must be at least 1, not {max_new}")

@@ -1,0 +1,497 @@
+"""A directory in Hugging Face format <-> a GPT: config.json, the weights in safetensors, the tokenizer beside them.
+
+GPT-2's files and LLaMA's say the same things in other words.  The tables below are all there is to translate: names of
+numbers (KEYS), names of parts (OUTSIDE, BLOCK), and two habits of GPT-2, which keeps q, k, v in one tensor, one above
+the other, and its block's matrices transposed.  What a file asks for and our model doesn't do is refused by name.
+
+Loading checks every name and shape before it makes room, and copies tensor by tensor from the mapped file straight to
+its place: besides the weights themselves it needs next to no memory.
+"""
+
+import difflib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .gpt import GPT, Config
+from .surgery import attached
+
+BUNDLED = Path(__file__).parent / "models"
+
+# -- what the two families call things --------------------------------------------------------------------------------
+
+KEYS = {  # our number: its key in config.json
+    "gpt2": {
+        "vocab": "vocab_size",
+        "context": "n_positions",
+        "layers": "n_layer",
+        "heads": "n_head",
+        "width": "n_embd",
+        "hidden": "n_inner",
+        "eps": "layer_norm_epsilon",
+        "tied": "tie_word_embeddings",
+    },
+    "llama": {
+        "vocab": "vocab_size",
+        "context": "max_position_embeddings",
+        "layers": "num_hidden_layers",
+        "heads": "num_attention_heads",
+        "width": "hidden_size",
+        "hidden": "intermediate_size",
+        "kv_heads": "num_key_value_heads",
+        "head_width": "head_dim",
+        "eps": "rms_norm_eps",
+        "tied": "tie_word_embeddings",
+        "attn_bias": "attention_bias",
+        "mlp_bias": "mlp_bias",
+    },
+}
+NEEDED = {
+    "gpt2": ("vocab", "context", "layers", "heads", "width"),
+    "llama": ("vocab", "context", "layers", "heads", "width", "hidden"),
+}
+USUAL_EPS = {"gpt2": 1e-5, "llama": 1e-6}  # transformers', where config.json is silent
+DONE = {  # the values of an option that our model does; the first one is written
+    "gpt2": {
+        "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+        "scale_attn_weights": (True,),
+        "scale_attn_by_inverse_layer_idx": (False,),
+        "reorder_and_upcast_attn": (False,),
+        "add_cross_attention": (False,),
+    },
+    "llama": {"hidden_act": ("silu",), "partial_rotary_factor": (None, 1), "sliding_window": (None,)},
+}
+BIASED = {"attn": "attn_bias", "mlp": "mlp_bias"}
+LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+
+PREFIX = {"gpt2": "transformer.", "llama": "model."}  # of every name but the head's; some files leave it out
+OUTSIDE = {  # theirs: ours
+    "gpt2": {"wte": "tokens", "wpe": "positions", "ln_f": "norm"},
+    "llama": {"embed_tokens": "tokens", "norm": "norm"},
+}
+BLOCK = {
+    "gpt2": {
+        "ln_1": "norm1",
+        "attn.c_attn": "attn.q attn.k attn.v",
+        "attn.c_proj": "attn.o",
+        "ln_2": "norm2",
+        "mlp.c_fc": "mlp.up",
+        "mlp.c_proj": "mlp.down",
+    },
+    "llama": {
+        "input_layernorm": "norm1",
+        "self_attn.q_proj": "attn.q",
+        "self_attn.k_proj": "attn.k",
+        "self_attn.v_proj": "attn.v",
+        "self_attn.o_proj": "attn.o",
+        "post_attention_layernorm": "norm2",
+        "mlp.gate_proj": "mlp.gate",
+        "mlp.up_proj": "mlp.up",
+        "mlp.down_proj": "mlp.down",
+    },
+}
+STACK = {"gpt2": "h", "llama": "layers"}
+HEAD = "lm_head.weight"
+NO_WEIGHT = re.compile(
+    r"h\.\d+\.attn\.(bias|masked_bias)|layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
+)  # old files' masks
+
+DTYPES = {
+    name: dtype
+    for dtype, names in {
+        torch.float32: ("fp32", "float32", "F32"),
+        torch.float16: ("fp16", "float16", "F16"),
+        torch.bfloat16: ("bf16", "bfloat16", "BF16"),
+    }.items()
+    for name in names
+}
+
+VOCABULARY = ("tokenizer.json", "vocab.json", "tokenizer.model")  # a tokenizer has at least one of these
+TEXT = (
+    *VOCABULARY,
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
+SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+def layout(model: GPT) -> Iterator[tuple[str, list[str], bool]]:
+    """(a tensor's name in the file, our parameters that lie in it one above the other, is it transposed?)"""
+    style, ours = model.c.style, dict(model.named_parameters())
+    parts = dict(OUTSIDE[style])
+    for i in range(model.c.layers):
+        for theirs, names in BLOCK[style].items():
+            parts[f"{STACK[style]}.{i}.{theirs}"] = " ".join(f"trunk.{i}.{name}" for name in names.split())
+    for theirs, names in parts.items():
+        for key in ("weight", "bias"):
+            stacked = [f"{name}.{key}" for name in names.split()]
+            if stacked[0] in ours:
+                yield f"{theirs}.{key}", stacked, style == "gpt2" and ours[stacked[0]].ndim == 2 and ".c_" in theirs
+    if model.head is not None:
+        yield HEAD, ["head.weight"], False
+
+
+def skeleton(c: Config) -> GPT:
+    """A model without memory: names and shapes only."""
+    with torch.device("meta"):
+        return GPT(c)
+
+
+# -- load -------------------------------------------------------------------------------------------------------------
+
+
+def load(source: str | Path, dtype: torch.dtype | str | None = None, device: str | torch.device = "cpu") -> GPT:
+    """The GPT in `source`: a bundled name ("mini-gpt2"), a directory, or a hub id ("openai-community/gpt2").
+
+    dtype: "fp32", "fp16", "bf16" or torch's; None or "auto" is what config.json names, or else what the file holds.
+    device: torch's, or "auto" for CUDA or MPS where there is one.
+
+    Dropout in config.json is passed over: it says how the model was trained, and changes nothing that it computes.
+    Raises FileNotFoundError for what isn't there and ValueError for what isn't as it should be; both name it.
+    """
+    folder, device = locate(source), _device(device)
+    raw = _json(folder / "config.json")
+    model = skeleton(config(raw, folder / "config.json"))
+    found = _tensors(folder, model.c)
+    _check(folder, model, found)
+    model = model.to(_dtype(dtype, raw, found)).to_empty(device=device)
+    ours = dict(model.named_parameters())
+    with torch.no_grad():
+        for theirs, names, transposed in layout(model):
+            file, name = found[theirs]
+            whole = file.get_tensor(name)  # mapped, not read: its pages are the file's
+            parts = (whole.T if transposed else whole).split([len(ours[n]) for n in names])
+            for n, part in zip(names, parts, strict=True):
+                ours[n].copy_(part)
+    model.tokenizer = tokenizer(folder, raw)
+    return model.eval()
+
+
+def locate(source: str | Path) -> Path:
+    """The directory of a bundled name, of a path, or of a hub id (from the hub's local cache, else downloaded)."""
+    bundled = sorted(p.parent.name for p in BUNDLED.glob("*/config.json"))
+    if source in bundled:
+        return BUNDLED / source
+    if (path := Path(source).expanduser()).is_dir():
+        return path
+    if path.exists():
+        raise ValueError(f"{path} is a file: give the directory that holds it and its config.json")
+    if close := difflib.get_close_matches(str(source), bundled, 1, 0.8):
+        raise FileNotFoundError(f"no model is called {str(source)!r}: did you mean {close[0]!r}?")
+    missing = f"no model {str(source)!r}: not bundled ({', '.join(bundled)}), not a directory"
+    if not (isinstance(source, str) and re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source)):
+        raise FileNotFoundError(f"{missing}, and it cannot be a hub id")
+    try:
+        from huggingface_hub import snapshot_download
+
+        wanted = ["config.json", WEIGHTS, INDEX, "model-*.safetensors", *TEXT]
+        try:
+            folder = Path(snapshot_download(source, allow_patterns=wanted, local_files_only=True))
+            if any((folder / name).exists() for name in (WEIGHTS, INDEX)):
+                return folder
+        except OSError:  # not in the cache
+            pass
+        return Path(snapshot_download(source, allow_patterns=wanted))
+    except Exception as error:  # whatever the network, the hub or its library has to say
+        raise FileNotFoundError(
+            f"{missing}, and the hub does not give it ({type(error).__name__}: {str(error).strip().splitlines()[0]}). "
+            f"Without the hub, put its config.json, {WEIGHTS} and tokenizer.json in a directory and give that"
+        ) from error
+
+
+def config(raw: Mapping, path: Path) -> Config:
+    """config.json as our Config.  Raises ValueError for a model type, a value or an option that our model hasn't."""
+    style = raw.get("model_type")
+    if style not in KEYS:
+        raise ValueError(f"{path}: model_type is {style!r}, and this model is {' or '.join(KEYS)}")
+    for option, done in (DONE[style] | {"quantization_config": (None,)}).items():
+        if (value := raw.get(option, done[0])) not in done:
+            raise ValueError(f"{path}: {option} = {value!r} is not implemented, only {done[0]!r} is")
+    numbers = {"eps": USUAL_EPS[style]}
+    for ours, theirs in KEYS[style].items():
+        value = raw.get(theirs)
+        if value is None:
+            if ours in NEEDED[style]:
+                raise ValueError(f"{path}: {theirs} is missing")
+            continue
+        kind = {"eps": float, "tied": bool, "attn_bias": bool, "mlp_bias": bool}.get(ours, int)
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise ValueError(f"{path}: {theirs} must be {kind.__name__}, not {value!r}")
+        numbers[ours] = value
+    if style == "llama":
+        numbers |= _rope(raw, path)
+    try:
+        return Config(style=style, **numbers)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _rope(raw: Mapping, path: Path) -> dict:
+    """Rotary positions, as transformers 5 writes them (rope_parameters) or as before (rope_theta, rope_scaling)."""
+    given = dict(raw.get("rope_scaling") or raw.get("rope_parameters") or {})
+    base = given.pop("rope_theta", None) or raw.get("rope_theta") or 10_000.0
+    older = given.pop("type", None)
+    kind = given.pop("rope_type", None) or older or "default"
+    if given.get("partial_rotary_factor") == 1:
+        del given["partial_rotary_factor"]
+    if kind not in ("default", "llama3"):
+        raise ValueError(f"{path}: rope type {kind!r} is not implemented, only 'default' and 'llama3' are")
+    expected = LLAMA3 if kind == "llama3" else ()
+    if missing := [key for key in expected if not isinstance(given.get(key), int | float)]:
+        raise ValueError(f"{path}: rope type 'llama3' needs {', '.join(missing)}, as numbers")
+    if extra := sorted(given.keys() - set(expected)):
+        raise ValueError(f"{path}: {', '.join(extra)} with rope type {kind!r} is not implemented")
+    if given and not given["low_freq_factor"] < given["high_freq_factor"]:
+        raise ValueError(f"{path}: low_freq_factor must be below high_freq_factor, not {given}")
+    return {"rope_base": float(base), "rope_scaling": given or None}
+
+
+def _json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path.parent} holds no {path.name}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a JSON object, not {type(content).__name__}")
+    return content
+
+
+def _tensors(folder: Path, c: Config) -> dict[str, tuple[safe_open, str]]:
+    """{name without prefix: (the open file, the name in it)}, from one file or from shards."""
+    if (folder / WEIGHTS).exists():
+        files = [folder / WEIGHTS]
+    elif (folder / INDEX).exists():
+        names = _json(folder / INDEX).get("weight_map")
+        if not isinstance(names, dict):
+            raise ValueError(f"{folder / INDEX} has no weight_map")
+        files = [folder / name for name in sorted(set(names.values()))]
+    elif pickled := sorted(folder.glob("*.bin")):
+        raise ValueError(
+            f"{folder} holds its weights only as {pickled[0].name}, a pickle, which may run any code when opened. "
+            "If you trust it, transformers converts it: AutoModelForCausalLM.from_pretrained(OLD).save_pretrained(NEW)"
+        )
+    else:
+        raise FileNotFoundError(f"{folder} holds no {WEIGHTS} and no {INDEX}")
+    found = {}
+    for path in files:
+        try:
+            file = safe_open(path, "pt")
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{folder} holds no {path.name}, which {INDEX} names") from None
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a whole safetensors file ({error}): fetch it again") from None
+        for name in file.keys():
+            plain = name.removeprefix(PREFIX[c.style])
+            if plain in found:
+                raise ValueError(f"{path}: {name} is there twice, as {found[plain][1]} too")
+            if not NO_WEIGHT.fullmatch(plain):
+                found[plain] = file, name
+    return found
+
+
+def _check(folder: Path, model: GPT, found: dict[str, tuple[safe_open, str]]) -> None:
+    """ValueError unless the files hold just the model's tensors, in its shapes, in dtypes we know."""
+    ours, style = dict(model.named_parameters()), model.c.style
+    twin = found.pop(HEAD, None) if model.c.tied else None  # a tied head may be written out, if it is the same
+    wanted = {theirs: (names, transposed) for theirs, names, transposed in layout(model)}
+    for what, names in (("no", wanted.keys() - found.keys()), ("no place for", found.keys() - wanted.keys())):
+        if names:
+            some = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            has = "the files have" if what == "no" else f"a {style} model of this config.json has"
+            raise ValueError(f"{folder}: {has} {what} {some}")
+    for theirs, (names, transposed) in wanted.items():
+        file, name = found[theirs]
+        there = file.get_slice(name)
+        shape = [sum(len(ours[n]) for n in names), *ours[names[0]].shape[1:]]
+        shape = shape[::-1] if transposed else shape
+        if there.get_shape() != shape:
+            raise ValueError(f"{folder}: {name} has the shape {there.get_shape()}, and config.json asks for {shape}")
+        if there.get_dtype() not in DTYPES:
+            raise ValueError(f"{folder}: {name} is stored as {there.get_dtype()}, not as F32, F16 or BF16")
+    if twin:
+        file, name = found[next(iter(OUTSIDE[style])) + ".weight"]
+        if not torch.equal(twin[0].get_tensor(twin[1]), file.get_tensor(name)):
+            raise ValueError(f"{folder}: {twin[1]} differs from {name}, but tie_word_embeddings says they are one")
+
+
+def _dtype(given: torch.dtype | str | None, raw: Mapping, found: dict[str, tuple[safe_open, str]]) -> torch.dtype:
+    if given in (None, "auto"):
+        file, name = next(iter(found.values()))
+        given = raw.get("dtype") or raw.get("torch_dtype") or file.get_slice(name).get_dtype()
+    try:
+        return DTYPES[str(given).removeprefix("torch.")]
+    except KeyError:
+        raise ValueError(f"dtype is fp32, fp16, bf16 or auto, not {given!r}") from None
+
+
+def _device(given: str | torch.device) -> torch.device:
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if given == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    device = torch.device(given)
+    if (device.type == "cuda" and not cuda) or (device.type == "mps" and not mps):
+        raise ValueError(f"torch finds no {device.type} device here: 'auto' takes what there is")
+    return device
+
+
+# -- tokenizer --------------------------------------------------------------------------------------------------------
+
+
+class RealTokenizer:
+    """A real model's tokenizer, through transformers, read when it is first used: weights alone load without it.
+
+    `start` is what the tokenizer itself puts before a text: LLaMA's <s> or <|begin_of_text|>; nothing for GPT-2.
+    FileNotFoundError, ImportError or ValueError, at the first use, say which file or library is missing.
+    """
+
+    def __init__(self, folder: Path, special: dict):
+        self.folder, self.special = folder.resolve(), special
+        self.files = [name for name in TEXT if (folder / name).exists()]
+
+    @cached_property
+    def theirs(self):
+        if not set(VOCABULARY) & set(self.files):
+            raise FileNotFoundError(f"{self.folder} holds no {VOCABULARY[0]} (nor {' nor '.join(VOCABULARY[1:])})")
+        try:
+            from transformers import AutoTokenizer
+        except ImportError:
+            raise ImportError("a real model's tokenizer needs transformers: pip install transformers") from None
+        try:
+            return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        except Exception as error:
+            raise ValueError(f"transformers cannot read the tokenizer in {self.folder}: {error}") from error
+
+    @cached_property
+    def start(self) -> list[int]:
+        ids, plain = self.theirs.encode("a"), self.encode("a")
+        return ids[: ids.index(plain[0])]
+
+    @cached_property
+    def end(self) -> int:
+        if self.theirs.eos_token_id is None:
+            raise ValueError(f"the tokenizer in {self.folder} names no eos_token, the end of a text")
+        return self.theirs.eos_token_id
+
+    def encode(self, text: str) -> list[int]:
+        return self.theirs.encode(text, add_special_tokens=False)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.theirs.decode(ids, clean_up_tokenization_spaces=False)
+
+
+def tokenizer(folder: Path, raw: Mapping):
+    """Ours, if tokenizer.json is of its making, in a bundled model or a copy of one; else transformers'."""
+    from .tokenizer import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if path.exists() and path.stat().st_size < 200_000:  # a real one is megabytes: don't read it in vain
+        try:
+            return Tokenizer.from_file(path)
+        except ValueError:
+            pass
+    return RealTokenizer(folder, {key: raw[key] for key in SPECIAL if key in raw})
+
+
+# -- save -------------------------------------------------------------------------------------------------------------
+
+
+def save(model: GPT, path: str | Path) -> None:
+    """Write config.json, model.safetensors and the tokenizer's files, so that transformers and `load` read them.
+
+    What is written appears when it is whole.  In a model's directory these files are replaced and others stay.
+    Raises ValueError, with nothing written, for a model that still carries a method, for one that transformers has no
+    words for, and for a directory with a config.json that isn't a model's.
+    """
+    if methods := attached(model):
+        names = ", ".join(type(m).__name__ for m in methods)
+        raise ValueError(
+            f"this model carries {names}: merge or detach it first, or save what it learned with delta.save"
+        )
+    path = Path(path).expanduser()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file: give a directory")
+    if (path / "config.json").exists() and "model_type" not in _json(path / "config.json"):
+        raise ValueError(f"{path} holds a config.json that isn't a model's: give another directory")
+    c, state = _state(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
+        new = Path(scratch) / path.name  # made by mkdir: with the rights the user's files get
+        new.mkdir()
+        save_file(state, new / WEIGHTS, metadata={"format": "pt"})
+        content = _raw(c, next(iter(state.values())).dtype) | _save_text(model.tokenizer, new, c.context)
+        (new / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        if path.exists():
+            for file in new.iterdir():
+                os.replace(file, path / file.name)
+        else:
+            os.replace(new, path)
+
+
+def _state(model: GPT) -> tuple[Config, dict[str, Tensor]]:
+    """The model's config and its tensors, as transformers' files have them."""
+    c, ours = model.c, {name: p.detach() for name, p in model.named_parameters()}
+    if c.style == "gpt2" and (c.kv_heads != c.heads or c.heads * c.head_width != c.width):
+        raise ValueError(
+            "transformers' GPT-2 has no grouped queries, and heads that make up the width: this model doesn't"
+        )
+    # its GPT-2 always has biases, its LLaMA in all of a sub-layer's Linears or in none: where one is missing, zero is it
+    biased = {part: c.style == "gpt2" or any(f".{part}." in n and n.endswith(".bias") for n in ours) for part in BIASED}
+    c = replace(c, **{key: biased[part] for part, key in BIASED.items()})
+    state, whole = {}, skeleton(c)
+    shapes = dict(whole.named_parameters())
+    like = ours["tokens.weight"]
+    for theirs, names, transposed in layout(whole):
+        parts = [ours.pop(n) if n in ours else like.new_zeros(shapes[n].shape) for n in names]
+        tensor = parts[0] if len(parts) == 1 else torch.cat(parts)
+        name = theirs if theirs == HEAD else PREFIX[c.style] + theirs
+        state[name] = (tensor.T if transposed else tensor).contiguous().cpu()
+    if ours:
+        raise ValueError(f"transformers' {c.style} has no place for {', '.join(ours)}")
+    return c, state
+
+
+def _raw(c: Config, dtype: torch.dtype) -> dict:
+    """config.json, in words that all versions of transformers know."""
+    raw = {
+        "architectures": ["GPT2LMHeadModel" if c.style == "gpt2" else "LlamaForCausalLM"],
+        "model_type": c.style,
+        **{theirs: getattr(c, ours) for ours, theirs in KEYS[c.style].items()},
+        **{option: done[0] for option, done in DONE[c.style].items() if done[0] is not None},
+        "torch_dtype": str(dtype).removeprefix("torch."),
+    }
+    if c.style == "gpt2":
+        return raw | {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    scaling = {"rope_type": "llama3", **c.rope_scaling} if c.rope_scaling else None
+    return raw | {"rope_theta": c.rope_base, "rope_scaling": scaling}
+
+
+def _save_text(tokens, folder: Path, context: int) -> dict:
+    """Write the tokenizer's files; return what config.json says of it."""
+    from .tokenizer import Tokenizer, write
+
+    if isinstance(tokens, RealTokenizer):
+        for name in tokens.files:
+            shutil.copyfile(tokens.folder / name, folder / name)
+        return tokens.special
+    if isinstance(tokens, Tokenizer):
+        write(tokens.vocabulary, folder, context)
+        return {"bos_token_id": tokens.start[0], "eos_token_id": tokens.end}
+    return {"bos_token_id": None, "eos_token_id": None}
