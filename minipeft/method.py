@@ -1,6 +1,7 @@
 """What a method is: a few numbers, and one thing it does to a model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch.nn.functional as F
@@ -54,6 +55,10 @@ class Method:
         model.attached = (*already, self)
         return model
 
+    def restore(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """Attach before `delta.load` fills in the values; `state` tells the shapes of parts that data decided."""
+        self.attach(model)
+
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Mean cross-entropy, in nats, of the labels y (b, t) after the tokens x (b, t); IGNOREd ones don't count.
 
@@ -68,6 +73,7 @@ class Method:
         yield Stage("train")
 
 
+@dataclass(frozen=True)
 class FullFineTuning(Method):
     """Every parameter trains: what all other methods are measured against."""
 

@@ -204,6 +204,22 @@ def base_state(model: nn.Module) -> dict[str, Tensor]:
     return state
 
 
+def added(model: nn.Module) -> dict[str, Tensor]:
+    """{name in this model: tensor} of all that methods have added or thawed: what inference needs beside the base."""
+    base = set()
+    for _, _, part in walk(model):
+        part = inner(part)
+        base |= {id(p) for key, p in part.named_parameters(recurse=False) if key not in thawed(part)}
+        if parametrize.is_parametrized(part):
+            base |= {id(chain.original) for chain in part.parametrizations.values()}
+    state = {}
+    for name, t in model.state_dict(keep_vars=True).items():
+        if id(t) not in base:
+            base.add(id(t))  # what is shared is there once
+            state[name] = t
+    return state
+
+
 # -- fold and give back -----------------------------------------------------------------------------------------------
 
 
