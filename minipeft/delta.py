@@ -3,8 +3,8 @@
     delta.json           the methods with their numbers, the base's fingerprint, the counts
     delta.safetensors    the tensors, under their names in the model that carries the methods
 
-Nothing in them is trusted.  Before a model is touched, the tensors are compared with those that the methods would attach
-to it, which a model without memory (on torch's "meta" device) can tell.
+Nothing in them is trusted.  Before a model is touched, the tensors are compared with those that the methods would
+attach to it, which a model without memory (on torch's "meta" device) can tell.
 """
 
 import json
@@ -25,7 +25,7 @@ from .catalog import CATALOG
 from .gpt import GPT
 from .measure import counts
 from .method import FullFineTuning, Method
-from .surgery import added, attached, base_state, detach
+from .surgery import added, attached, attempt, base_state
 
 FORMAT = 1
 ABOUT, TENSORS, NEW = "delta.json", "delta.safetensors", ".new"
@@ -110,13 +110,9 @@ def fingerprint(model: GPT) -> str:
 
 def _restore(model: GPT, methods: Sequence[Method], tensors: Mapping[str, Tensor]) -> None:
     """Attach all the methods or none; what they draw at random is overwritten, and doesn't count as drawn."""
-    try:
-        with torch.random.fork_rng():
-            for m in methods:
-                m.restore(model, tensors)
-    except Exception:
-        detach(model)
-        raise
+    with attempt(model), torch.random.fork_rng():
+        for m in methods:
+            m.restore(model, tensors)
 
 
 def _expected(model: GPT, methods: Sequence[Method], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -126,7 +122,7 @@ def _expected(model: GPT, methods: Sequence[Method], tensors: Mapping[str, Tenso
         shadow.tokenizer = model.tokenizer
         try:
             _restore(shadow, methods, tensors)
-        except (RuntimeError, TypeError) as error:  # sizes beyond what a tensor can have
+        except (RuntimeError, TypeError, ArithmeticError) as error:  # sizes beyond what a tensor can have
             raise ValueError(f"{', '.join(map(str, methods))} cannot be attached: {error}") from None
     return added(shadow)
 

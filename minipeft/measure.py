@@ -48,7 +48,7 @@ def counts(model: nn.Module) -> Counts:
 
 
 def _ghost(model: nn.Module) -> nn.Module:
-    """A copy to merge.  It shares what no method touches; what folds is in fp64, where no change is lost in rounding."""
+    """A copy to merge, which shares what no method touches.  What folds is in fp64: no change is lost in rounding."""
     parts = [m for m in model.modules() if isinstance(m, Wrapper) or parametrize.is_parametrized(m)]
     touched = {id(p) for part in parts for p in part.parameters()}
     memo = {id(p): nn.Parameter(p.detach(), False) for p in model.parameters() if id(p) not in touched}

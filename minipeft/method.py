@@ -1,13 +1,15 @@
 """What a method is: a few numbers, and one thing it does to a model."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from types import UnionType
+from typing import ClassVar, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .surgery import attached, detach, freeze, inner, thaw, trainable, walk
+from .surgery import attached, attempt, freeze, inner, thaw, trainable, walk
 
 IGNORE = -100  # the label of a position that the loss does not look at
 
@@ -31,6 +33,19 @@ class Method:
     lr: ClassVar[float] = 1e-3  # a learning rate that suits the bundled models
     why_not_merge: ClassVar[str | None] = None  # the reason, for a method that leaves parts after `merge`
 
+    def __post_init__(self) -> None:
+        """Each number must be what its annotation says, wherever it comes from; a list becomes a tuple."""
+        kinds = get_type_hints(type(self))
+        for field in fields(self):
+            value, kind = getattr(self, field.name), kinds[field.name]
+            if isinstance(value, (list, set, frozenset, range)):
+                value = tuple(value)
+            if not fits(value, kind):
+                want = kind.__name__ if isinstance(kind, type) else str(kind)
+                want = want.replace("collections.abc.Collection", "a list of ").replace("typing.Literal", "one of ")
+                raise ValueError(f"{type(self).__name__}: {field.name} should be {want}, not {value!r:.80}")
+            object.__setattr__(self, field.name, value)
+
     def insert(self, model: nn.Module) -> None:
         raise TypeError(f"{type(self).__name__} does not say what it inserts")
 
@@ -42,16 +57,13 @@ class Method:
         already = attached(model)
         if any(type(m) is type(self) for m in already):
             raise ValueError(f"this model already carries {type(self).__name__}: merge or detach it first")
-        if not already:
-            freeze(model)
-        try:
-            self.insert(model)
-            if not trainable(model):
-                raise ValueError(f"{self} leaves nothing to train")
-        except Exception:
+        with attempt(model):
             if not already:
-                detach(model)
-            raise
+                freeze(model)
+            others = set(map(id, trainable(model).values()))
+            self.insert(model)
+            if not set(map(id, trainable(model).values())) - others:
+                raise ValueError(f"{self} leaves nothing to train")
         model.attached = (*already, self)
         return model
 
@@ -71,6 +83,19 @@ class Method:
         """Attach to a plain model and yield wherever the caller is to train; (x, y) batches for what needs data."""
         self.attach(model)
         yield Stage("train")
+
+
+def fits(value: object, kind: object) -> bool:
+    """Whether a value is of an annotated kind: fits((0, 2), Collection[int] | None)."""
+    if isinstance(kind, UnionType):
+        return any(fits(value, k) for k in get_args(kind))
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is Collection:
+        return isinstance(value, tuple) and all(fits(v, *get_args(kind)) for v in value)
+    if kind is float:
+        return fits(value, int) or isinstance(value, float) and math.isfinite(value)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ be called by its name inside a block (`attn.q`), which means that part of every 
 """
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -96,8 +97,11 @@ def inner(part: nn.Module) -> nn.Module:
 
 
 def shape(part: nn.Module) -> tuple[int, int]:
-    """(d_out, d_in) of a Linear, however wrapped."""
-    return tuple(inner(part).weight.shape)
+    """(d_out, d_in) of a Linear, however wrapped.  Raises ValueError for anything else."""
+    linear = inner(part)
+    if not isinstance(linear, nn.Linear):
+        raise ValueError(f"this goes around a Linear, such as attn.q or mlp.up; {type(linear).__name__} is none")
+    return tuple(linear.weight.shape)
 
 
 def find(model: nn.Module, names: Collection[str] | str, layers: Collection[int] | None = None) -> dict[str, nn.Module]:
@@ -143,6 +147,22 @@ def reparametrize(model: nn.Module, make: Callable[[str, Tensor], nn.Module | No
         for key, p in list(inner(part).named_parameters(recurse=False)):
             if (new := make(f"{name}.{key}", p)) is not None:
                 parametrize.register_parametrization(inner(part), key, new.to(p.device))
+
+
+@contextmanager
+def attempt(model: nn.Module) -> Iterator[None]:
+    """Inside, an exception leaves the model as it was: its parts, what they hold, what trains."""
+    parts = [(m, type(m), m._modules.copy(), m._parameters.copy(), m._buffers.copy()) for m in model.modules()]
+    flags, methods = [(p, p.requires_grad) for p in model.parameters()], attached(model)
+    try:
+        yield
+    except BaseException:
+        for m, kind, modules, parameters, buffers in parts:
+            m.__class__, m._modules, m._parameters, m._buffers = kind, modules, parameters, buffers
+        for p, flag in flags:
+            p.requires_grad_(flag)
+        model.attached = methods
+        raise
 
 
 def freeze(model: nn.Module) -> None:

@@ -49,6 +49,11 @@ class Adapters(Method):
     lr: ClassVar[float] = 3e-3
     why_not_merge: ClassVar[str] = "a nonlinearity stands between its two matrices"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1, not {self.size}")
+
     def branch(self, width: int) -> nn.Module:
         bottleneck = Bottleneck(width, self.size, self.activation)
         for linear in (bottleneck.down, bottleneck.up):
@@ -59,12 +64,8 @@ class Adapters(Method):
         return bottleneck
 
     def insert(self, model: nn.Module) -> None:
-        places = {"houlsby": ("attn", "mlp"), "pfeiffer": ("block",)}
-        if self.placement not in places:
-            raise ValueError(f"placement is 'houlsby' or 'pfeiffer', not {self.placement!r}")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation is one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
-        wrap(model, places[self.placement], lambda part: Serial(part, self.branch(model.c.width)), self.layers)
+        places = ("attn", "mlp") if self.placement == "houlsby" else ("block",)
+        wrap(model, places, lambda part: Serial(part, self.branch(model.c.width)), self.layers)
         if self.placement == "houlsby" if self.norms is None else self.norms:
             norms = find(model, ["norm1", "norm2"], self.layers) | find(model, ["norm"])
             for norm in map(inner, norms.values()):

@@ -51,6 +51,11 @@ class LoRA(Method):
 
     lr: ClassVar[float] = 1e-2
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rank < 1 or not 0 <= self.dropout < 1:
+            raise ValueError(f"rank must be at least 1 and dropout in [0, 1), not {self.rank} and {self.dropout}")
+
     def branch(self, d_out: int, d_in: int) -> nn.Module:
         return LowRank(d_in, d_out, self.rank, self.alpha, self.dropout)
 

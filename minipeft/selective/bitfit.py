@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ..method import Method
-from ..surgery import inner, layer, thaw, walk
+from ..surgery import find, inner, thaw, walk
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,10 @@ class BitFit(Method):
     lr: ClassVar[float] = 1e-2
 
     def insert(self, model: nn.Module) -> None:
-        parts = [inner(part) for name, _, part in walk(model) if self.layers is None or layer(name) in self.layers]
+        if self.layers is None:
+            parts = [inner(part) for _, _, part in walk(model)]
+        else:
+            parts = [inner(m) for block in find(model, ["block"], self.layers).values() for _, _, m in walk(block)]
         biased = [p for p in parts if getattr(p, "bias", None) is not None]
         bare = [p for p in parts if isinstance(p, nn.Linear) and p.bias is None and p is not model.head]
         if not biased and not self.add:
