@@ -1,8 +1,6 @@
-"""A directory in Hugging Face format <-> a GPT: config.json, the weights in safetensors, the tokenizer beside them.
+"""A directory in Hugging Face format <-> a GPT: config.json, weights in safetensors, the tokenizer beside them.
 
-GPT-2's files and LLaMA's say the same things in other words.  The tables below are all there is to translate: names of
-numbers (KEYS), names of parts (OUTSIDE, BLOCK), and two habits of GPT-2, which keeps q, k, v in one tensor, one above
-the other, and its block's matrices transposed.  What a file asks for and our model doesn't do is refused by name.
+What they call things is in `families`; here is what it takes to read them safely and to write them whole.
 
 Loading checks every name and shape before it makes room, and copies tensor by tensor from the mapped file straight to
 its place: besides the weights themselves it needs next to no memory.
@@ -14,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -24,88 +22,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from . import families
+from .families import COMPUTED, HEAD, PREFIX, STYLES, layout, transposed
 from .gpt import GPT, Config
 from .surgery import attached
 
 BUNDLED = Path(__file__).parent / "models"
-
-# -- what the two families call things --------------------------------------------------------------------------------
-
-KEYS = {  # our number: its key in config.json
-    "gpt2": {
-        "vocab": "vocab_size",
-        "context": "n_positions",
-        "layers": "n_layer",
-        "heads": "n_head",
-        "width": "n_embd",
-        "hidden": "n_inner",
-        "eps": "layer_norm_epsilon",
-        "tied": "tie_word_embeddings",
-    },
-    "llama": {
-        "vocab": "vocab_size",
-        "context": "max_position_embeddings",
-        "layers": "num_hidden_layers",
-        "heads": "num_attention_heads",
-        "width": "hidden_size",
-        "hidden": "intermediate_size",
-        "kv_heads": "num_key_value_heads",
-        "head_width": "head_dim",
-        "eps": "rms_norm_eps",
-        "tied": "tie_word_embeddings",
-        "attn_bias": "attention_bias",
-        "mlp_bias": "mlp_bias",
-    },
-}
-NEEDED = {
-    "gpt2": ("vocab", "context", "layers", "heads", "width"),
-    "llama": ("vocab", "context", "layers", "heads", "width", "hidden"),
-}
-USUAL_EPS = {"gpt2": 1e-5, "llama": 1e-6}  # transformers', where config.json is silent
-DONE = {  # the values of an option that our model does; the first one is written
-    "gpt2": {
-        "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
-        "scale_attn_weights": (True,),
-        "scale_attn_by_inverse_layer_idx": (False,),
-        "reorder_and_upcast_attn": (False,),
-        "add_cross_attention": (False,),
-    },
-    "llama": {"hidden_act": ("silu",), "partial_rotary_factor": (None, 1), "sliding_window": (None,)},
-}
-BIASED = {"attn": "attn_bias", "mlp": "mlp_bias"}
-LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-
-PREFIX = {"gpt2": "transformer.", "llama": "model."}  # of every name but the head's; some files leave it out
-OUTSIDE = {  # theirs: ours
-    "gpt2": {"wte": "tokens", "wpe": "positions", "ln_f": "norm"},
-    "llama": {"embed_tokens": "tokens", "norm": "norm"},
-}
-BLOCK = {
-    "gpt2": {
-        "ln_1": "norm1",
-        "attn.c_attn": "attn.q attn.k attn.v",
-        "attn.c_proj": "attn.o",
-        "ln_2": "norm2",
-        "mlp.c_fc": "mlp.up",
-        "mlp.c_proj": "mlp.down",
-    },
-    "llama": {
-        "input_layernorm": "norm1",
-        "self_attn.q_proj": "attn.q",
-        "self_attn.k_proj": "attn.k",
-        "self_attn.v_proj": "attn.v",
-        "self_attn.o_proj": "attn.o",
-        "post_attention_layernorm": "norm2",
-        "mlp.gate_proj": "mlp.gate",
-        "mlp.up_proj": "mlp.up",
-        "mlp.down_proj": "mlp.down",
-    },
-}
-STACK = {"gpt2": "h", "llama": "layers"}
-HEAD = "lm_head.weight"
-NO_WEIGHT = re.compile(
-    r"h\.\d+\.attn\.(bias|masked_bias)|layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
-)  # old files' masks
 
 DTYPES = {
     name: dtype
@@ -131,28 +53,6 @@ SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
-def layout(model: GPT) -> Iterator[tuple[str, list[str], bool]]:
-    """(a tensor's name in the file, our parameters that lie in it one above the other, is it transposed?)"""
-    style, ours = model.c.style, dict(model.named_parameters())
-    parts = dict(OUTSIDE[style])
-    for i in range(model.c.layers):
-        for theirs, names in BLOCK[style].items():
-            parts[f"{STACK[style]}.{i}.{theirs}"] = " ".join(f"trunk.{i}.{name}" for name in names.split())
-    for theirs, names in parts.items():
-        for key in ("weight", "bias"):
-            stacked = [f"{name}.{key}" for name in names.split()]
-            if stacked[0] in ours:
-                yield f"{theirs}.{key}", stacked, style == "gpt2" and ours[stacked[0]].ndim == 2 and ".c_" in theirs
-    if model.head is not None:
-        yield HEAD, ["head.weight"], False
-
-
-def skeleton(c: Config) -> GPT:
-    """A model without memory: names and shapes only."""
-    with torch.device("meta"):
-        return GPT(c)
-
-
 # -- load -------------------------------------------------------------------------------------------------------------
 
 
@@ -167,20 +67,29 @@ def load(source: str | Path, dtype: torch.dtype | str | None = None, device: str
     """
     folder, device = locate(source), _device(device)
     raw = _json(folder / "config.json")
-    model = skeleton(config(raw, folder / "config.json"))
+    try:
+        model = skeleton(families.read(raw))
+    except ValueError as error:
+        raise ValueError(f"{folder / 'config.json'}: {error}") from None
     found = _tensors(folder, model.c)
     _check(folder, model, found)
     model = model.to(_dtype(dtype, raw, found)).to_empty(device=device)
     ours = dict(model.named_parameters())
     with torch.no_grad():
-        for theirs, names, transposed in layout(model):
+        for theirs, names in layout(model).items():
             file, name = found[theirs]
             whole = file.get_tensor(name)  # mapped, not read: its pages are the file's
-            parts = (whole.T if transposed else whole).split([len(ours[n]) for n in names])
-            for n, part in zip(names, parts, strict=True):
+            whole = whole.T if transposed(theirs) else whole
+            for n, part in zip(names, whole.split([len(ours[n]) for n in names]), strict=True):
                 ours[n].copy_(part)
     model.tokenizer = tokenizer(folder, raw)
     return model.eval()
+
+
+def skeleton(c: Config) -> GPT:
+    """A model without memory: names and shapes only."""
+    with torch.device("meta"):
+        return GPT(c)
 
 
 def locate(source: str | Path) -> Path:
@@ -215,53 +124,6 @@ def locate(source: str | Path) -> Path:
         ) from error
 
 
-def config(raw: Mapping, path: Path) -> Config:
-    """config.json as our Config.  Raises ValueError for a model type, a value or an option that our model hasn't."""
-    style = raw.get("model_type")
-    if style not in KEYS:
-        raise ValueError(f"{path}: model_type is {style!r}, and this model is {' or '.join(KEYS)}")
-    for option, done in (DONE[style] | {"quantization_config": (None,)}).items():
-        if (value := raw.get(option, done[0])) not in done:
-            raise ValueError(f"{path}: {option} = {value!r} is not implemented, only {done[0]!r} is")
-    numbers = {"eps": USUAL_EPS[style]}
-    for ours, theirs in KEYS[style].items():
-        value = raw.get(theirs)
-        if value is None:
-            if ours in NEEDED[style]:
-                raise ValueError(f"{path}: {theirs} is missing")
-            continue
-        kind = {"eps": float, "tied": bool, "attn_bias": bool, "mlp_bias": bool}.get(ours, int)
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise ValueError(f"{path}: {theirs} must be {kind.__name__}, not {value!r}")
-        numbers[ours] = value
-    if style == "llama":
-        numbers |= _rope(raw, path)
-    try:
-        return Config(style=style, **numbers)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _rope(raw: Mapping, path: Path) -> dict:
-    """Rotary positions, as transformers 5 writes them (rope_parameters) or as before (rope_theta, rope_scaling)."""
-    given = dict(raw.get("rope_scaling") or raw.get("rope_parameters") or {})
-    base = given.pop("rope_theta", None) or raw.get("rope_theta") or 10_000.0
-    older = given.pop("type", None)
-    kind = given.pop("rope_type", None) or older or "default"
-    if given.get("partial_rotary_factor") == 1:
-        del given["partial_rotary_factor"]
-    if kind not in ("default", "llama3"):
-        raise ValueError(f"{path}: rope type {kind!r} is not implemented, only 'default' and 'llama3' are")
-    expected = LLAMA3 if kind == "llama3" else ()
-    if missing := [key for key in expected if not isinstance(given.get(key), int | float)]:
-        raise ValueError(f"{path}: rope type 'llama3' needs {', '.join(missing)}, as numbers")
-    if extra := sorted(given.keys() - set(expected)):
-        raise ValueError(f"{path}: {', '.join(extra)} with rope type {kind!r} is not implemented")
-    if given and not given["low_freq_factor"] < given["high_freq_factor"]:
-        raise ValueError(f"{path}: low_freq_factor must be below high_freq_factor, not {given}")
-    return {"rope_base": float(base), "rope_scaling": given or None}
-
-
 def _json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -290,46 +152,48 @@ def _tensors(folder: Path, c: Config) -> dict[str, tuple[safe_open, str]]:
         )
     else:
         raise FileNotFoundError(f"{folder} holds no {WEIGHTS} and no {INDEX}")
-    found = {}
+    found, prefix = {}, PREFIX[STYLES.index(c.style)]
     for path in files:
         try:
             file = safe_open(path, "pt")
         except FileNotFoundError:
             raise FileNotFoundError(f"{folder} holds no {path.name}, which {INDEX} names") from None
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} is not a whole safetensors file ({error}): fetch it again") from None
         for name in file.keys():
-            plain = name.removeprefix(PREFIX[c.style])
+            plain = name.removeprefix(prefix)
             if plain in found:
                 raise ValueError(f"{path}: {name} is there twice, as {found[plain][1]} too")
-            if not NO_WEIGHT.fullmatch(plain):
+            if not COMPUTED.fullmatch(plain):
                 found[plain] = file, name
     return found
 
 
 def _check(folder: Path, model: GPT, found: dict[str, tuple[safe_open, str]]) -> None:
     """ValueError unless the files hold just the model's tensors, in its shapes, in dtypes we know."""
-    ours, style = dict(model.named_parameters()), model.c.style
+    ours, wanted = dict(model.named_parameters()), layout(model)
     twin = found.pop(HEAD, None) if model.c.tied else None  # a tied head may be written out, if it is the same
-    wanted = {theirs: (names, transposed) for theirs, names, transposed in layout(model)}
-    for what, names in (("no", wanted.keys() - found.keys()), ("no place for", found.keys() - wanted.keys())):
-        if names:
-            some = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            has = "the files have" if what == "no" else f"a {style} model of this config.json has"
-            raise ValueError(f"{folder}: {has} {what} {some}")
-    for theirs, (names, transposed) in wanted.items():
+    if missing := wanted.keys() - found.keys():
+        raise ValueError(f"{folder}: the files have no {_some(missing)}, which config.json asks for")
+    if extra := found.keys() - wanted.keys():
+        raise ValueError(f"{folder}: the files have {_some(extra)}, which the model of config.json has no place for")
+    for theirs, names in wanted.items():
         file, name = found[theirs]
         there = file.get_slice(name)
         shape = [sum(len(ours[n]) for n in names), *ours[names[0]].shape[1:]]
-        shape = shape[::-1] if transposed else shape
+        shape = shape[::-1] if transposed(theirs) else shape
         if there.get_shape() != shape:
             raise ValueError(f"{folder}: {name} has the shape {there.get_shape()}, and config.json asks for {shape}")
         if there.get_dtype() not in DTYPES:
             raise ValueError(f"{folder}: {name} is stored as {there.get_dtype()}, not as F32, F16 or BF16")
     if twin:
-        file, name = found[next(iter(OUTSIDE[style])) + ".weight"]
+        file, name = found[next(iter(wanted))]  # the token embedding
         if not torch.equal(twin[0].get_tensor(twin[1]), file.get_tensor(name)):
             raise ValueError(f"{folder}: {twin[1]} differs from {name}, but tie_word_embeddings says they are one")
+
+
+def _some(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _dtype(given: torch.dtype | str | None, raw: Mapping, found: dict[str, tuple[safe_open, str]]) -> torch.dtype:
@@ -436,7 +300,7 @@ def save(model: GPT, path: str | Path) -> None:
         new = Path(scratch) / path.name  # made by mkdir: with the rights the user's files get
         new.mkdir()
         save_file(state, new / WEIGHTS, metadata={"format": "pt"})
-        content = _raw(c, next(iter(state.values())).dtype) | _save_text(model.tokenizer, new, c.context)
+        content = families.write(c, next(iter(state.values())).dtype) | _save_text(model.tokenizer, new, c.context)
         (new / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         if path.exists():
             for file in new.iterdir():
@@ -448,39 +312,21 @@ def save(model: GPT, path: str | Path) -> None:
 def _state(model: GPT) -> tuple[Config, dict[str, Tensor]]:
     """The model's config and its tensors, as transformers' files have them."""
     c, ours = model.c, {name: p.detach() for name, p in model.named_parameters()}
-    if c.style == "gpt2" and (c.kv_heads != c.heads or c.heads * c.head_width != c.width):
-        raise ValueError(
-            "transformers' GPT-2 has no grouped queries, and heads that make up the width: this model doesn't"
-        )
-    # its GPT-2 always has biases, its LLaMA in all of a sub-layer's Linears or in none: where one is missing, zero is it
-    biased = {part: c.style == "gpt2" or any(f".{part}." in n and n.endswith(".bias") for n in ours) for part in BIASED}
-    c = replace(c, **{key: biased[part] for part, key in BIASED.items()})
-    state, whole = {}, skeleton(c)
-    shapes = dict(whole.named_parameters())
-    like = ours["tokens.weight"]
-    for theirs, names, transposed in layout(whole):
-        parts = [ours.pop(n) if n in ours else like.new_zeros(shapes[n].shape) for n in names]
-        tensor = parts[0] if len(parts) == 1 else torch.cat(parts)
-        name = theirs if theirs == HEAD else PREFIX[c.style] + theirs
-        state[name] = (tensor.T if transposed else tensor).contiguous().cpu()
+    gpt2 = c.style == "gpt2"
+    if c.width % c.heads or (gpt2 and (c.kv_heads != c.heads or c.heads * c.head_width != c.width)):
+        raise ValueError(f"transformers' {c.style} has no place for such heads: {c}")
+    # its GPT-2 has biases, its LLaMA in all Linears of a sub-layer or in none: a missing one is zero
+    biased = {part: gpt2 or any(f".{part}." in n and n.endswith(".bias") for n in ours) for part in ("attn", "mlp")}
+    c = replace(c, attn_bias=biased["attn"], mlp_bias=biased["mlp"])
+    whole, like, state = skeleton(c), ours["tokens.weight"], {}
+    for theirs, names in layout(whole).items():
+        parts = [ours.pop(n) if n in ours else like.new_zeros(whole.get_parameter(n).shape) for n in names]
+        tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
+        name = theirs if theirs == HEAD else PREFIX[STYLES.index(c.style)] + theirs
+        state[name] = (tensor.T if transposed(theirs) else tensor).contiguous().cpu()
     if ours:
-        raise ValueError(f"transformers' {c.style} has no place for {', '.join(ours)}")
+        raise ValueError(f"transformers' {c.style} has no place for {_some(ours)}")
     return c, state
-
-
-def _raw(c: Config, dtype: torch.dtype) -> dict:
-    """config.json, in words that all versions of transformers know."""
-    raw = {
-        "architectures": ["GPT2LMHeadModel" if c.style == "gpt2" else "LlamaForCausalLM"],
-        "model_type": c.style,
-        **{theirs: getattr(c, ours) for ours, theirs in KEYS[c.style].items()},
-        **{option: done[0] for option, done in DONE[c.style].items() if done[0] is not None},
-        "torch_dtype": str(dtype).removeprefix("torch."),
-    }
-    if c.style == "gpt2":
-        return raw | {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    scaling = {"rope_type": "llama3", **c.rope_scaling} if c.rope_scaling else None
-    return raw | {"rope_theta": c.rope_base, "rope_scaling": scaling}
 
 
 def _save_text(tokens, folder: Path, context: int) -> dict:

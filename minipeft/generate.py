@@ -101,7 +101,7 @@ def generate(
     the vocabulary or leave no room for `max_new` in the context, and for a temperature, top_k or top_p out of range.
     """
     rows = _checked(model, prompts, max_new)
-    if temperature < 0:
+    if not temperature >= 0:
         raise ValueError(f"temperature must be 0 (greedy) or more, not {temperature}")
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k must be at least 1, not {top_k}")

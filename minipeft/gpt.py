@@ -26,6 +26,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")  # of `rope_scaling`
+
 
 @dataclass(frozen=True)
 class Config:
@@ -50,6 +52,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.style not in ("gpt2", "llama"):
             raise ValueError(f"style is 'gpt2' or 'llama', not {self.style!r}")
+        if self.head_width is None and self.heads > 0 and self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads}), or head_width be given")
         gpt2 = self.style == "gpt2"
         usual = {
             "hidden": 4 * self.width if gpt2 else 8 * self.width // 3,
@@ -69,6 +73,11 @@ class Config:
             raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
         if self.style == "llama" and self.head_width % 2:
             raise ValueError(f"rotary positions turn pairs of numbers: head_width must be even, not {self.head_width}")
+        if (s := self.rope_scaling) is not None:
+            if not all(isinstance(s.get(key), int | float) for key in LLAMA3):
+                raise ValueError(f"rope_scaling must hold the numbers {', '.join(LLAMA3)}, not {dict(s)}")
+            if s["low_freq_factor"] >= s["high_freq_factor"]:
+                raise ValueError(f"rope_scaling: low_freq_factor must be below high_freq_factor, not {dict(s)}")
 
 
 def norm(c: Config) -> nn.Module:
