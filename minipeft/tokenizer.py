@@ -16,24 +16,10 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 SPACE, UNKNOWN, END = "▁", "<unk>", "<|endoftext|>"
 LETTERS, DIGITS, MARKS = "abcdefghijklmnopqrstuvwxyz", "0123456789", ".,:;?!'\"()-"
 PIECE = re.compile(r"▁?[a-z]+|▁|[^a-z▁]")
-
-
-class Spelt(NamedTuple):
-    """How a text fares with this vocabulary."""
-
-    words: int          # runs of letters
-    spelt: int          # of those, how many had to be spelt
-    unknown: int        # characters that have no token at all
-    tokens: int
-
-    def __str__(self) -> str:
-        share = self.spelt / max(self.words, 1)
-        return f"{self.tokens:,} tokens for {self.words:,} words · {share:.1%} spelt out · {self.unknown:,} unknown characters"
 
 
 class Tokenizer:
@@ -63,11 +49,10 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(self.pieces[i] for i in ids).replace(SPACE, " ").removeprefix(" ")
 
-    def spelt(self, text: str) -> Spelt:
-        """How many words of a text are outside the vocabulary, and how many characters are lost."""
+    def spelt(self, text: str) -> float:
+        """The share of a text's words, its runs of letters, that are outside the vocabulary and had to be spelt."""
         words = [piece for piece in split(text) if piece[-1] in LETTERS]
-        ids = self.encode(text)
-        return Spelt(len(words), sum(w not in self.vocabulary for w in words), ids.count(self.vocabulary[UNKNOWN]), len(ids))
+        return sum(word not in self.vocabulary for word in words) / max(len(words), 1)
 
     @classmethod
     def from_file(cls, path: str | Path) -> "Tokenizer":
