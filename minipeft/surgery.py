@@ -196,9 +196,10 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def precision(model: nn.Module) -> torch.autocast:
-    """The context to run a model in: mixed precision if its base is in bf16 or fp16, where what trains is in fp32."""
+    """The context to run a model in: mixed precision where what trains is in fp32 and its base isn't."""
     weight = model.tokens.weight
-    return torch.autocast(weight.device.type, weight.dtype, enabled=weight.dtype in (torch.bfloat16, torch.float16))
+    mixed = any(p.dtype != weight.dtype for p in model.parameters())
+    return torch.autocast(weight.device.type, weight.dtype, enabled=mixed)
 
 
 def attached(model: nn.Module) -> tuple:
