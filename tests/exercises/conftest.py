@@ -1,0 +1,31 @@
+"""The exercises' checks under pytest: `pytest tests/exercises`, or `--answers DIR` for a learner's folder.
+
+The inputs are new each time; `--seed N`, from a failure's message, brings the same ones again.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from minipeft.course.exercise import fresh_seed
+from minipeft.course.judge import Cases
+from minipeft.course.submission import Submission
+
+ROOT = Path(__file__).parents[2]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--answers", type=Path, help="the folder of answers to check; the worked answers if not given")
+    parser.addoption("--seed", type=int, help="the seed of the inputs, instead of a new one")
+
+
+@pytest.fixture
+def submission(request: pytest.FixtureRequest) -> Submission:
+    answers = request.config.getoption("--answers", default=None) or ROOT / "solutions"
+    return Submission.load(answers.resolve() / request.path.name.removeprefix("test_"))
+
+
+@pytest.fixture
+def cases(request: pytest.FixtureRequest) -> Cases:
+    seed = request.config.getoption("--seed", default=None)
+    return Cases(fresh_seed() if seed is None else seed)
