@@ -89,7 +89,7 @@ def load(model: GPT, path: str | Path) -> GPT:
         raise ValueError(f"{file}: {wrong}")
     _restore(model, methods, tensors)
     for name, t in added(model).items():
-        t.data = tensors[name].to(t.device)  # its dtype too: what trained in fp32 on a bf16 base stays fp32
+        t.data = tensors[name].to(t)
     return model
 
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from .gpt import GPT, Past
-from .surgery import precision
 
 
 class Cache(nn.Module):
@@ -120,7 +119,7 @@ def generate(
     new: list[list[int]] = [[] for _ in rows]
     going = set(range(len(rows)))
 
-    with torch.no_grad(), evaluating(model), precision(model), cached(model) if cache else nullcontext():
+    with torch.no_grad(), evaluating(model), cached(model) if cache else nullcontext():
         start = 0
         for _ in range(max_new):
             mask = real[:, : idx.shape[1]] if any(pads) else None

@@ -138,7 +138,7 @@ def wrap(
 ) -> None:
     """Replace each part called one of `names` by make(part)."""
     for path, part in find(model, names, layers).items():
-        model.set_submodule(path, make(part).to(next(part.parameters()).device))
+        model.set_submodule(path, make(part).to(next(part.parameters())))
 
 
 def reparametrize(model: nn.Module, make: Callable[[str, Tensor], nn.Module | None]) -> None:
@@ -146,7 +146,7 @@ def reparametrize(model: nn.Module, make: Callable[[str, Tensor], nn.Module | No
     for name, _, part in list(walk(model)):
         for key, p in list(inner(part).named_parameters(recurse=False)):
             if (new := make(f"{name}.{key}", p)) is not None:
-                parametrize.register_parametrization(inner(part), key, new.to(p.device))
+                parametrize.register_parametrization(inner(part), key, new.to(p))
 
 
 @contextmanager
@@ -193,13 +193,6 @@ def thawed(part: nn.Module) -> dict[str, Tensor | None]:
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {n: p for n, p in model.named_parameters() if p.requires_grad}
-
-
-def precision(model: nn.Module) -> torch.autocast:
-    """The context to run a model in: mixed precision where what trains is in fp32 and its base isn't."""
-    weight = model.tokens.weight
-    mixed = any(p.dtype != weight.dtype for p in model.parameters())
-    return torch.autocast(weight.device.type, weight.dtype, enabled=mixed)
 
 
 def attached(model: nn.Module) -> tuple:
@@ -258,8 +251,8 @@ def merge(model: nn.Module, whole: bool = False) -> nn.Module:
                 parametrize.remove_parametrizations(module, key, leave_parametrized=True)
         elif isinstance(module, Wrapper):
             model.set_submodule(path, module.merged())
-    if stay:
-        model.attached = tuple(stay)
+    if stay:  # and with it what trains in place, which one can still save and detach
+        model.attached = tuple(m for m in attached(model) if m in stay or m.in_place)
     else:
         _plain(model)
     return model
@@ -285,9 +278,7 @@ def detach(model: nn.Module) -> nn.Module:
 def _plain(model: nn.Module) -> None:
     """No method any more: nothing learned in the past, no value kept from before, everything may train."""
     for module in model.modules():
-        for key, before in thawed(module).items():
-            if before is not None:
-                getattr(module, key).data = getattr(module, key).data.to(before.dtype)  # it trained in fp32
+        for key in thawed(module):
             delattr(module, key + BEFORE)
         if past := getattr(module, "past", None):
             del past[:]

@@ -14,7 +14,7 @@ from .generate import evaluating, generate
 from .gpt import GPT, Trunk
 from .method import IGNORE, Method
 from .progress import Progress
-from .surgery import attached, precision, trainable
+from .surgery import attached, trainable
 from .tasks.task import Example, Task, batches, collate, encode
 
 
@@ -69,7 +69,7 @@ def fit(
     lr             None: the method's own; up from 0 over the first `warmup` share of the steps, then down to 0
     clip           the gradient's norm is held below this; 0: not held
     weight_decay   of matrices only, as usual
-    dtype          torch.bfloat16: compute in it (autocast), keep the weights as they are; what trains is always fp32
+    dtype          torch.bfloat16: compute in it (autocast), keep the weights as they are
     recompute      keep only the input of each block for the backward pass, and compute the rest again
     validate       so many times a stage the validation loss is measured; the best state is the one that stays
     seed           decides everything random: the method's start, the order of examples, dropout
@@ -124,56 +124,70 @@ def train(
 ) -> Fit:
     """One stage, on a model that carries the method: lower its loss over whatever is trainable now.  See `fit`."""
     history, params = history if history is not None else Fit(), trainable(model)
-    for p in params.values():  # small steps on a bf16 number are lost in rounding
-        p.data = p.data.float()
-    matrices, vectors = ([p for p in params.values() if (p.ndim > 1) == m] for m in (True, False))
+    device, pad = next(model.parameters()).device, model.tokenizer.end if model.tokenizer else 0
+    if any(p.dtype == torch.float16 for p in params.values()):
+        raise ValueError("gradients in fp16 are rounded to zero: train with the weights in bf16 or fp32")
+    # the optimizer moves fp32 numbers: a small step on a bf16 one is lost in rounding.  Of fp32 ones this is no copy
+    exact = {n: nn.Parameter(p.detach().float()) for n, p in params.items()}
+    matrices, vectors = ([p for p in exact.values() if (p.ndim > 1) == m] for m in (True, False))
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _slope(step, steps, round(warmup * steps)))
-    device, pad = next(model.parameters()).device, model.tokenizer.end if model.tokenizer else 0
     looks = {round(steps * i / validate) for i in range(1, validate + 1)} if valid and validate else set()
-    best, lowest, bar, began = None, math.inf, Progress(steps, label, progress), time.monotonic()
-    before = history.seconds
+    lowest, best, note = math.inf, None, ""
+    bar, began, before = Progress(steps, label, progress), time.monotonic(), history.seconds
+
+    @torch.no_grad()
+    def put(values: dict[str, Tensor]) -> None:
+        for n, p in params.items():
+            if values[n].data_ptr() != p.data_ptr():
+                p.copy_(values[n])
+
+    start = {n: p.detach().clone() for n, p in exact.items()}
     try:
         with _training(model, recompute):
             for step in range(1, steps + 1):
                 x, y = (z.to(device) for z in next(data))
-                loss = 0.0
-                for xs, ys in zip(x.chunk(accumulate), y.chunk(accumulate), strict=True):
-                    share = (ys != IGNORE).sum() / (y != IGNORE).sum()  # pieces weigh what they have of the labels
-                    with torch.autocast(device.type, dtype) if dtype else precision(model):
-                        piece = method.loss(model, xs, ys) * share
-                    piece.backward()
-                    loss += piece.item()
+                loss = _backward(model, method, x, y, accumulate, dtype)
                 if not math.isfinite(loss):
+                    best = best or start
                     raise FloatingPointError(f"the loss is {loss} at step {step}: try a learning rate below {lr:g}")
+                for n, p in params.items():
+                    exact[n].grad, p.grad = None if p.grad is None else p.grad.float(), None
                 if clip:
-                    nn.utils.clip_grad_norm_(params.values(), clip)
+                    nn.utils.clip_grad_norm_(exact.values(), clip)
                 optimizer.step()
-                optimizer.zero_grad()
                 schedule.step()
+                put(exact)
                 history.losses.append(loss)
-                history.seconds = before + time.monotonic() - began
                 if step in looks:
                     now = token_loss(model, valid, pad)
                     history.validations.append((len(history.losses), now))
+                    note = f" · validation {now:.3f}"
                     if now < lowest:
-                        lowest, best = now, {n: p.detach().clone() for n, p in params.items()}
-                bar.step(
-                    f"loss {loss:.3f}"
-                    + (f" · validation {history.validations[-1][1]:.3f}" if lowest < math.inf else "")
-                )
+                        lowest, best = now, {n: p.detach().clone() for n, p in exact.items()}
+                history.seconds = before + time.monotonic() - began
+                bar.step(f"loss {loss:.3f}{note}")
     except KeyboardInterrupt:
         history.interrupted = True
     finally:
-        optimizer.zero_grad()
-        if best is not None:
-            with torch.no_grad():
-                for name, p in params.items():
-                    p.copy_(best[name])
+        put(best or exact)
+        for p in params.values():
+            p.grad = None
         history.seconds = before + time.monotonic() - began
         bar.close(f"{label} · {history}")
     return history
+
+
+def _backward(model: GPT, method: Method, x: Tensor, y: Tensor, pieces: int, dtype: torch.dtype | None) -> float:
+    """Add the gradient of the method's loss, computed in so many pieces; returns the loss."""
+    total, labels = 0.0, (y != IGNORE).sum()
+    for xs, ys in zip(x.chunk(pieces), y.chunk(pieces), strict=True):
+        with torch.autocast(x.device.type, dtype, enabled=dtype is not None):
+            loss = method.loss(model, xs, ys) * (ys != IGNORE).sum() / labels  # by its share of the labels
+        loss.backward()
+        total += loss.item()
+    return total
 
 
 def _slope(step: int, steps: int, warmup: int) -> float:
@@ -226,7 +240,7 @@ def token_loss(model: GPT, rows: Sequence[tuple[list[int], list[int]]], pad: int
 def _row_losses(model: GPT, rows: Sequence[tuple[list[int], list[int]]], pad: int) -> Tensor:
     """-log p of each row's labels: (b,), in nats."""
     x, y = (z.to(next(model.parameters()).device) for z in collate(rows, pad))
-    with evaluating(model), precision(model):
+    with evaluating(model):
         logits = model(x).float()
     return F.cross_entropy(logits.transpose(1, 2), y, ignore_index=IGNORE, reduction="none").sum(1)
 
