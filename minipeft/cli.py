@@ -106,7 +106,7 @@ def _model(p: argparse.ArgumentParser) -> None:
         "--device", default="cpu", help="cpu, cuda, mps, or auto for the best there is (default: %(default)s)"
     )
     p.add_argument(
-        "--dtype", choices=["fp32", "fp16", "bf16"], help="of the weights (default: the file's); the optimizer works in fp32"
+        "--dtype", choices=["fp32", "fp16", "bf16"], help="of the weights (default: the file's); steps are in fp32"
     )
 
 
