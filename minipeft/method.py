@@ -32,6 +32,8 @@ class Method:
 
     lr: ClassVar[float] = 1e-3  # a learning rate that suits the bundled models
     why_not_merge: ClassVar[str | None] = None  # the reason, for a method that leaves parts after `merge`
+    in_place: ClassVar[bool] = False  # its numbers are the base's own, there is nothing to merge
+    exact_start: ClassVar[bool] = True  # before training, the model does exactly what its base does
 
     def __post_init__(self) -> None:
         """Each number must be what its annotation says, wherever it comes from; a list becomes a tuple."""
@@ -101,6 +103,8 @@ def fits(value: object, kind: object) -> bool:
 @dataclass(frozen=True)
 class FullFineTuning(Method):
     """Every parameter trains: what all other methods are measured against."""
+
+    in_place: ClassVar[bool] = True
 
     def insert(self, model: nn.Module) -> None:
         for _, _, part in walk(model):

@@ -47,6 +47,7 @@ class Adapters(Method):
     layers: Collection[int] | None = None  # all
 
     lr: ClassVar[float] = 3e-3
+    exact_start: ClassVar[bool] = False
     why_not_merge: ClassVar[str] = "a nonlinearity stands between its two matrices"
 
     def __post_init__(self) -> None:

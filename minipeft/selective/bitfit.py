@@ -28,6 +28,7 @@ class BitFit(Method):
     layers: Collection[int] | None = None  # all, and the final norm
 
     lr: ClassVar[float] = 1e-2
+    in_place: ClassVar[bool] = True
 
     def insert(self, model: nn.Module) -> None:
         if self.layers is None:

@@ -55,7 +55,10 @@ def base(model: nn.Module) -> dict[str, Tensor]:
     """The weights under minipeft's names: Conv1D transposed, the fused q, k, v apart."""
     state, ours = model.state_dict(), {}
     if isinstance(model, GPT2LMHeadModel):
-        ours["tokens.weight"], ours["positions.weight"] = state["transformer.wte.weight"], state["transformer.wpe.weight"]
+        ours["tokens.weight"], ours["positions.weight"] = (
+            state["transformer.wte.weight"],
+            state["transformer.wpe.weight"],
+        )
         for kind in ("weight", "bias"):
             ours[f"norm.{kind}"] = state[f"transformer.ln_f.{kind}"]
             for i in range(model.config.n_layer):
