@@ -1,6 +1,7 @@
 """What the tests share: small models of both styles, with unequal sizes and weights that matter."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -41,12 +42,15 @@ def style(request) -> str:
 
 
 @pytest.fixture
-def make(style: str) -> Callable[[], GPT]:
-    """make(): the same plain model each time, its logits of a deviation above 1, in evaluation mode."""
+def make(style: str) -> Callable[..., GPT]:
+    """make(): the same plain model each time, its logits of a deviation above 1, in evaluation mode.
 
-    def make(seed: int = 0) -> GPT:
+    Another seed makes another one, and numbers of the Config can be given: make(layers=1).
+    """
+
+    def make(seed: int = 0, **numbers) -> GPT:
         torch.manual_seed(seed)
-        return shaken(GPT(STYLES[style]), seed=seed).eval()
+        return shaken(GPT(replace(STYLES[style], **numbers)), seed=seed).eval()
 
     return make
 
