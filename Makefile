@@ -60,5 +60,5 @@ clean:
 	$(PYTHON) -m venv .venv
 	@touch .venv/unfinished
 	@echo "Installing; the largest download is torch: about 0.2 GB as CPU build, 2.7 GB as CUDA build (README: which one)."
-	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -e '.[course,real,test]' -c constraints.txt
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -e '.[course,real,test]' -c constraints.txt
 	@mv .venv/unfinished $@
