@@ -1,0 +1,123 @@
+"""The drawing of a block follows the model: method, targets, layers and style; figures carry their alt text."""
+
+import io
+from dataclasses import replace
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import pytest
+import torch
+from matplotlib import pyplot
+from torch import nn
+
+from minipeft.additive.adapters import Adapters, Bottleneck
+from minipeft.course import draw
+from minipeft.gpt import GPT, Config
+from minipeft.reparametrization.lora import LoRA
+from minipeft.selective.bitfit import BitFit
+from minipeft.surgery import Parallel, Wrapper, freeze, reparametrize, wrap
+
+C = Config("gpt2", vocab=11, context=8, layers=3, heads=2, width=6, hidden=10)
+
+
+def gpt(style: str = "gpt2") -> GPT:
+    return GPT(C if style == "gpt2" else replace(C, style="llama", heads=3, head_width=2, kv_heads=1, tied=False))
+
+
+def drawn(model: GPT, number: int | None = None) -> tuple[list[str], str]:
+    """All text in the picture, sorted, and its alt text."""
+    figure, alt = draw.block_figure(model, number)
+    return sorted(t.get_text() for t in figure.axes[0].texts if t.get_text()), alt
+
+
+def test_a_drawing_shows_what_trains_and_how_much():
+    texts, alt = drawn(LoRA(rank=2).attach(gpt()))
+    assert texts.count("LowRank\n24") == 2 and "LowRank beside attn.q (24 numbers)" in alt
+    assert "attn.k" not in alt and "in every layer" in alt
+    assert any(t.startswith("trains: 144 of") for t in texts)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda: LoRA().attach(gpt()), lambda: BitFit().attach(gpt())),
+        (lambda: LoRA().attach(gpt()), lambda: LoRA(to=["attn.k", "mlp.down"]).attach(gpt())),
+        (lambda: LoRA().attach(gpt()), lambda: LoRA(layers=[1]).attach(gpt())),
+        (lambda: LoRA().attach(gpt()), lambda: LoRA(rank=3).attach(gpt())),
+        (lambda: LoRA().attach(gpt()), lambda: LoRA().attach(gpt("llama"))),
+        (lambda: Adapters(norms=False).attach(gpt()), lambda: Adapters(norms=True).attach(gpt())),
+        (lambda: Adapters(norms=False).attach(gpt()), lambda: Adapters(placement="pfeiffer").attach(gpt())),
+        (gpt, lambda: LoRA().attach(gpt())),
+    ],
+    ids=["method", "targets", "layers", "rank", "style", "norms", "placement", "none"],
+)
+def test_a_drawing_changes_with_the_model(one, other):
+    pictures, words = set(), set()
+    for model in (one(), other()):
+        figure, alt = draw.block_figure(model)
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=30)
+        pictures.add(png.getvalue())
+        words.add(alt)
+    assert len(pictures) == len(words) == 2
+
+
+def test_the_first_layer_that_trains_is_drawn():
+    model = LoRA(layers=[1, 2]).attach(gpt())
+    assert "Block 1 of" in drawn(model)[1] and "in layers 1, 2 alone" in drawn(model)[1]
+    assert "What trains in it: nothing" in drawn(model, 0)[1]
+    with pytest.raises(ValueError, match="layers 0 to 2, no layer 3"):
+        draw.block(model, 3)
+
+
+def test_every_kind_of_addition_is_drawn():
+    class Link(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.p = nn.Parameter(torch.zeros(5))
+
+    class Moved(Link):
+        def forward(self, w):
+            return w
+
+    class Scaled(Wrapper):
+        def __init__(self, base):
+            super().__init__(base)
+            self.p = nn.Parameter(torch.zeros(4))
+
+    model = gpt()
+    freeze(model)
+    model.trunk[0].attn.past.append(Link())
+    wrap(model, "mlp", lambda part: Parallel(part, Bottleneck(6, 2)))
+    wrap(model, "attn.o", Scaled)
+    reparametrize(model, lambda name, w: Moved() if name.endswith("mlp.up.weight") else None)
+    model.trunk = Scaled(model.trunk)
+    texts, alt = drawn(model)
+    for words in (
+        "Link before the keys and values of attn",
+        "Bottleneck beside mlp",
+        "Scaled around attn.o",
+        "Moved on mlp.up",
+    ):
+        assert words in alt
+    assert {"Link\n5", "Moved", "Scaled\n4"} <= set(texts) and "Outside the blocks: Scaled around trunk (4" in alt
+
+
+def test_show_gives_picture_and_words(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **more: shown.append((data, more)))
+    figure, ax = pyplot.subplots()
+    ax.plot([1, 2])
+    draw.show(figure, "A line that <rises>.")
+    (picture, more), (words, _) = shown
+    assert picture["image/png"].startswith(b"\x89PNG") and picture["text/plain"] == "A line that <rises>."
+    assert more["metadata"]["image/png"]["alt"] == "A line that <rises>."
+    assert "A line that &lt;rises&gt;." in words["text/html"] and not pyplot.get_fignums()
+
+
+def test_tables():
+    table = draw.table([{"method": "LoRA", "trains": 12288}, {"method": "<b>", "trains": 7}])
+    assert str(table).splitlines() == ["method  trains", "LoRA    12,288", "<b>          7"]
+    assert "12,288</td>" in table._repr_html_() and "&lt;b&gt;" in table._repr_html_()
