@@ -101,7 +101,7 @@ def locate(source: str | Path) -> Path:
         return path
     if path.exists():
         raise ValueError(f"{path} is a file: give the directory that holds it and its config.json")
-    if close := difflib.get_close_matches(str(source), bundled, 1, 0.8):
+    if close := difflib.get_close_matches(str(source).lower(), bundled, 1, 0.8):
         raise FileNotFoundError(f"no model is called {str(source)!r}: did you mean {close[0]!r}?")
     missing = f"no model {str(source)!r}: not bundled ({', '.join(bundled)}), not a directory"
     if not (isinstance(source, str) and re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source)):
@@ -117,9 +117,10 @@ def locate(source: str | Path) -> Path:
         except OSError:  # not in the cache
             pass
         return Path(snapshot_download(source, allow_patterns=wanted))
-    except Exception as error:  # whatever the network, the hub or its library has to say
+    except Exception as error:  # whatever the network, the hub or its library has to say, if it is there
+        why = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(". ")
         raise FileNotFoundError(
-            f"{missing}, and the hub does not give it ({type(error).__name__}: {str(error).strip().splitlines()[0]}). "
+            f"{missing}, and the hub does not give it ({why}). "
             f"Without the hub, put its config.json, {WEIGHTS} and tokenizer.json in a directory and give that"
         ) from error
 
@@ -210,7 +211,10 @@ def _device(given: str | torch.device) -> torch.device:
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if given == "auto":
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    device = torch.device(given)
+    try:
+        device = torch.device(given)
+    except RuntimeError:
+        raise ValueError(f"{given!r} is no device: cpu, cuda, mps, or auto for the best there is") from None
     if (device.type == "cuda" and not cuda) or (device.type == "mps" and not mps):
         raise ValueError(f"torch finds no {device.type} device here: 'auto' takes what there is")
     return device
