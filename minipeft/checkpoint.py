@@ -101,7 +101,8 @@ def locate(source: str | Path) -> Path:
         return path
     if path.exists():
         raise ValueError(f"{path} is a file: give the directory that holds it and its config.json")
-    if close := difflib.get_close_matches(str(source).lower(), bundled, 1, 0.8):
+    close = difflib.get_close_matches(str(source).lower(), bundled, 1, 0.8)
+    if close and "/" not in str(source):
         raise FileNotFoundError(f"no model is called {str(source)!r}: did you mean {close[0]!r}?")
     missing = f"no model {str(source)!r}: not bundled ({', '.join(bundled)}), not a directory"
     if not (isinstance(source, str) and re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source)):
@@ -109,14 +110,10 @@ def locate(source: str | Path) -> Path:
     try:
         from huggingface_hub import snapshot_download
 
-        wanted = ["config.json", WEIGHTS, INDEX, "model-*.safetensors", *TEXT]
-        try:
-            folder = Path(snapshot_download(source, allow_patterns=wanted, local_files_only=True))
-            if any((folder / name).exists() for name in (WEIGHTS, INDEX)):
-                return folder
-        except OSError:  # not in the cache
-            pass
-        return Path(snapshot_download(source, allow_patterns=wanted))
+        # what the local cache holds already isn't fetched again, and without a network it is all there is
+        return Path(
+            snapshot_download(source, allow_patterns=["config.json", WEIGHTS, INDEX, "model-*.safetensors", *TEXT])
+        )
     except Exception as error:  # whatever the network, the hub or its library has to say, if it is there
         why = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(". ")
         raise FileNotFoundError(

@@ -1,12 +1,12 @@
 """What a directory of weights can have wrong with it: one sentence that names it, and no half a model."""
 
 import json
+from fnmatch import fnmatch
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from minipeft.checkpoint import locate
 from minipeft.gpt import GPT, Config
 
 SIZES = dict(vocab=41, context=32, layers=2, heads=4, width=16)
@@ -317,33 +317,39 @@ def test_a_hub_id_without_network(offline):
     assert "put its config.json, model.safetensors and tokenizer.json in a directory" in says
 
 
-def test_a_hub_id_in_the_cache(offline, folder, monkeypatch):
-    """Found without a network, with only the files of a model asked for."""
-    import huggingface_hub
+def cached(folder, tmp_path, name):
+    """Move a directory to where the hub's library keeps what it has fetched."""
+    home = tmp_path / "cache" / ("models--" + name.replace("/", "--"))
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text("c0ffee")
+    (home / "snapshots" / "c0ffee").mkdir(parents=True)
+    for file in [p for p in folder.iterdir() if p.is_file()]:
+        file.rename(home / "snapshots" / "c0ffee" / file.name)
+    return home / "snapshots" / "c0ffee"
 
-    asked = []
 
-    def snapshot(name, allow_patterns, local_files_only=False):
-        asked.append((name, local_files_only))
-        assert "config.json" in allow_patterns and not any("bin" in pattern for pattern in allow_patterns)
-        return str(folder)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+def test_a_hub_id_in_the_cache_needs_no_network(offline, folder, tmp_path):
+    cached(folder, tmp_path, "somebody/some-model")
     assert GPT.from_pretrained("somebody/some-model").c.layers == 2
-    assert asked == [("somebody/some-model", True)]
 
 
-def test_a_half_cached_hub_id_is_fetched(offline, folder, monkeypatch, tmp_path):
-    import huggingface_hub
+def test_a_half_cached_hub_id_says_what_is_missing(offline, folder, tmp_path):
+    (shard(folder) / "model-00002-of-00002.safetensors").unlink()
+    refused_at = cached(folder, tmp_path, "somebody/some-model")
+    with pytest.raises(FileNotFoundError, match=r"holds no model-00002-of-00002\.safetensors") as caught:
+        GPT.from_pretrained("somebody/some-model")
+    assert str(refused_at) in str(caught.value)
 
-    half = tmp_path / "half"
-    half.mkdir()
-    monkeypatch.setattr(
-        huggingface_hub,
-        "snapshot_download",
-        lambda name, allow_patterns, local_files_only=False: str(half if local_files_only else folder),
-    )
-    assert locate("somebody/some-model") == folder
+
+def test_no_pickle_is_fetched(folder, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+    asked = []
+    monkeypatch.setattr(hub, "snapshot_download", lambda name, allow_patterns: asked.append(allow_patterns) or folder)
+    GPT.from_pretrained("somebody/some-model")
+    names = ("config.json", "model.safetensors", "model-00001-of-00002.safetensors", "tokenizer.json", "merges.txt")
+    assert all(any(fnmatch(name, pattern) for pattern in asked[0]) for name in names)
+    for name in ("pytorch_model.bin", "tf_model.h5", "onnx/model.onnx", "original/consolidated.00.pth", "modeling.py"):
+        assert not any(fnmatch(name, pattern) for pattern in asked[0])
 
 
 def test_what_cannot_be_a_hub_id(offline, tmp_path):
