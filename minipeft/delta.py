@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import safetensors.torch
@@ -21,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from . import __version__
 from .catalog import CATALOG
 from .gpt import GPT
 from .measure import counts
@@ -46,7 +46,7 @@ def save(model: GPT, path: str | Path) -> int:
     data = safetensors.torch.save(tensors)
     about = {
         "format": FORMAT,
-        "minipeft": _version(),
+        "minipeft": __version__,
         "methods": [{"name": type(m).__name__, "numbers": _numbers(m)} for m in methods],
         "base": fingerprint(model),
         "counts": asdict(counts(model)),
@@ -122,8 +122,9 @@ def _expected(model: GPT, methods: Sequence[Method], tensors: Mapping[str, Tenso
         shadow.tokenizer = model.tokenizer
         try:
             _restore(shadow, methods, tensors)
-        except (RuntimeError, TypeError, ArithmeticError) as error:  # sizes beyond what a tensor can have
-            raise ValueError(f"{', '.join(map(str, methods))} cannot be attached: {error}") from None
+        except (RuntimeError, TypeError) as error:  # torch's, for sizes that no tensor can have
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{', '.join(map(str, methods))} cannot be attached: {reason}") from None
     return added(shadow)
 
 
@@ -195,10 +196,3 @@ def _methods(about: dict, path: Path) -> list[Method]:
             raise ValueError(f"{path / ABOUT}: {name} has {', '.join(names) or 'no numbers'}; not {given:.80}")
         methods.append(known[name](**numbers))
     return methods
-
-
-def _version() -> str:
-    try:
-        return version("minipeft")
-    except PackageNotFoundError:  # run from a checkout that isn't installed
-        return "unknown"

@@ -96,7 +96,7 @@ def fits(value: object, kind: object) -> bool:
     if get_origin(kind) is Collection:
         return isinstance(value, tuple) and all(fits(v, *get_args(kind)) for v in value)
     if kind is float:
-        return fits(value, int) or isinstance(value, float) and math.isfinite(value)
+        return fits(value, int) and abs(value) < 1e300 or isinstance(value, float) and math.isfinite(value)
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
