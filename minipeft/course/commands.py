@@ -50,7 +50,12 @@ def lab(args: Namespace) -> int:
         import jupyterlab  # noqa: F401
     except ImportError:
         raise ImportError('JupyterLab is not installed: pip install "minipeft[course]"') from None
-    return subprocess.call([sys.executable, "-m", "jupyterlab", *start], cwd=folder)
+    with subprocess.Popen([sys.executable, "-m", "jupyterlab", *start], cwd=folder) as server:
+        while True:
+            try:
+                return server.wait()
+            except KeyboardInterrupt:
+                pass  # Jupyter hears Ctrl-C too: it asks whether to stop, and shuts the kernels down
 
 
 def show_list(args: Namespace) -> int:
@@ -85,8 +90,10 @@ def ask(args: Namespace) -> int:
 def check(args: Namespace) -> int:
     folder = root(args.course)
     items = [item for which in args.exercise or [None] for item in chosen(folder, which)]
-    results = [check_one(item, folder, args.seed) for item in items]
-    print(*results, sep="\n")
+    results = []
+    for item in items:
+        results.append(check_one(item, folder, args.seed))
+        print(results[-1], flush=True)
     if len(results) > 1:
         print(f"{sum(r.points for r in results)} of {sum(r.exercise.points for r in results)} points")
     return 0 if all(r.passed for r in results) else 1
@@ -135,7 +142,7 @@ def saved(path: Path) -> tuple[int, int] | None:
 def reset(args: Namespace) -> int:
     folder = root(args.course)
     items = chosen(folder, args.exercise)
-    whole = args.exercise != items[0].id
+    whole = "." not in args.exercise
     for topic in dict.fromkeys(item.topic for item in items):
         path, fresh = folder / "exercises" / f"{topic}.py", stubs.stub_of(folder, topic)
         text = fresh

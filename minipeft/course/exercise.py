@@ -26,7 +26,7 @@ from .submission import Submission
 class Exercise:
     """`reference` is a right answer made from the library: lessons use it until the learner has their own."""
 
-    id: str
+    id: str  # the lesson's number in two digits, and the exercise's: "01.2"
     title: str
     difficulty: int  # 1 to 3
     minutes: int
@@ -137,13 +137,25 @@ def exercises(root: Path) -> list[Exercise]:
 
 
 def chosen(root: Path, which: str | None) -> list[Exercise]:
-    """The exercises meant by "15.1", by a lesson's number "15", or by None: all.  Raises ValueError if that is none"""
+    """The exercises meant by "15.1", by a lesson's number "15", or by None: all.  Raises ValueError if that is none."""
     everything = exercises(root)
-    found = [item for item in everything if which is None or which in (item.id, str(item.lesson), f"{item.lesson:02d}")]
+    try:
+        number = () if which is None else tuple(map(int, which.split(".")))
+    except ValueError:
+        number = None
+    found = [item for item in everything if item.order[: len(number)] == number] if number is not None else []
     if not found:
         lessons = ", ".join(str(n) for n in sorted({item.lesson for item in everything}))
         raise ValueError(f"there is no exercise {which}; lessons {lessons} have some, written as 15 or 15.1")
     return found
+
+
+def one(root: Path, which: str) -> Exercise:
+    """The exercise meant by "15.1".  Raises ValueError if that is none, or a whole lesson."""
+    found = chosen(root, which)
+    if "." not in which:
+        raise ValueError(f"{which} is a whole lesson: name one of {', '.join(item.id for item in found)}")
+    return found[0]
 
 
 def fresh_seed() -> int:

@@ -218,7 +218,10 @@ def same_gradients(call: Any, reference: Callable, wrt: str, tolerance: float = 
     expected = gradients(reference, names, copy(arguments))
     got = call.gradients(names, **arguments)
     for name in names:
-        if found := fault(got[name], expected[name], tolerance):
+        found = fault(got[name], expected[name], tolerance)
+        if found and got[name] is None:
+            found = "none arrives; was something detached, or computed without gradients?"
+        if found:
             raise Wrong(f"the gradient of {name}: {found}", ("gradients", got), call_text(call.name, arguments))
 
 

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from . import stubs
-from .exercise import Exercise, chosen, exercises, fresh_seed
+from .exercise import Exercise, chosen, exercises, fresh_seed, one
 from .judge import Unwritten, Wrong
 from .record import Progress
 from .root import root as find_root
@@ -127,7 +127,7 @@ def check(which: str | float | None = None, *, seed: int | None = None) -> Resul
     root = find_root()
     items = chosen(root, None if which is None else str(which))
     results = tuple(check_one(item, root, seed) for item in items)
-    return results[0] if which is not None and str(which) == items[0].id else Results(results)
+    return results[0] if "." in str(which) else Results(results)
 
 
 @dataclass(frozen=True)
@@ -164,10 +164,7 @@ def hint(which: str | float) -> Text:
 
 
 def give_hint(root: Path, which: str) -> Text:
-    items = chosen(root, which)
-    if which != items[0].id:
-        raise ValueError(f"a hint is for one exercise: {', '.join(item.id for item in items)}")
-    (item,), progress = items, Progress(root)
+    item, progress = one(root, which), Progress(root)
     if progress.hints.get(item.id, 0) == 3 or item.id in progress.passed:
         return worked_answer(item, root)
     number = progress.hint(item.id)
@@ -180,10 +177,7 @@ def give_hint(root: Path, which: str) -> Text:
 def ask(which: str | float) -> Text:
     """What an exercise asks for: its signature and docstring.  Raises ValueError for an exercise that isn't there."""
     root = find_root()
-    items = chosen(root, str(which))
-    if str(which) != items[0].id:
-        raise ValueError(f"ask for one exercise: {', '.join(item.id for item in items)}")
-    return question(items[0], root)
+    return question(one(root, str(which)), root)
 
 
 def question(item: Exercise, root: Path) -> Text:
@@ -250,7 +244,7 @@ def learner(which: str) -> Callable:
     For lessons: they run before, during and after the exercises are solved.
     """
     root = find_root()
-    (item,) = chosen(root, which)
+    item = one(root, which)
     submission = Submission.load(root / "exercises" / f"{item.topic}.py")
     if item.judge(submission, fresh_seed()) is None:
         print(f"{item.name}: yours, from {submission.where}")

@@ -181,7 +181,9 @@ class Submission:
         except TimeUp:
             raise Wrong(f"nothing within {SECONDS:.0f} seconds: is there an endless loop?", "time", called) from None
         except NotImplementedError as e:
-            raise Unwritten("not written yet", "unwritten", called) from e
+            if str(e) and not str(e).startswith("exercise "):  # torch's own, of something it can't do
+                raise Wrong(f"NotImplementedError: {e}{self._line(e)}", ("error", str(e)), called) from None
+            raise Unwritten("not written yet", "unwritten", called) from None
         except KeyboardInterrupt:
             raise
         except BaseException as e:  # SystemExit and its like end the call, not the course
