@@ -142,26 +142,35 @@ def wrap(
 
 
 def reparametrize(model: nn.Module, make: Callable[[str, Tensor], nn.Module | None]) -> None:
-    """W -> make(name, W)(W) for every parameter of the base for which make returns a module."""
+    """W -> make(name, W)(W) for every parameter of the base for which make returns a module.
+
+    Raises ValueError for one that another method trains in place.
+    """
     for name, _, part in list(walk(model)):
         for key, p in list(inner(part).named_parameters(recurse=False)):
             if (new := make(f"{name}.{key}", p)) is not None:
+                if key in thawed(inner(part)):
+                    raise ValueError(f"another method trains {name}.{key} in place: it can't be re-expressed as well")
                 parametrize.register_parametrization(inner(part), key, new.to(p))
 
 
 @contextmanager
 def attempt(model: nn.Module) -> Iterator[None]:
-    """Inside, an exception leaves the model as it was: its parts, what they hold, what trains."""
-    parts = [(m, type(m), m._modules.copy(), m._parameters.copy(), m._buffers.copy()) for m in model.modules()]
-    flags, methods = [(p, p.requires_grad) for p in model.parameters()], attached(model)
+    """Inside, an exception leaves the model as it was: its parts, all that they hold, what trains."""
+    parts = [
+        (m, type(m), {k: v.copy() if isinstance(v, dict | set) else v for k, v in vars(m).items()})
+        for m in model.modules()
+    ]
+    flags = [(p, p.requires_grad) for p in model.parameters()]
     try:
         yield
     except BaseException:
-        for m, kind, modules, parameters, buffers in parts:
-            m.__class__, m._modules, m._parameters, m._buffers = kind, modules, parameters, buffers
+        for m, kind, held in parts:
+            m.__class__ = kind
+            vars(m).clear()
+            vars(m).update(held)
         for p, flag in flags:
             p.requires_grad_(flag)
-        model.attached = methods
         raise
 
 
@@ -174,7 +183,10 @@ def thaw(part: nn.Module, key: str, start: Tensor | None = None) -> None:
     """Let `part.key` train where it stands.  Its value is kept for `detach`.
 
     `start`: the first value of a parameter that isn't there yet, such as the bias of a Linear without one.
+    Raises ValueError for one that another method re-expresses.
     """
+    if parametrize.is_parametrized(part, key):
+        raise ValueError(f"another method re-expresses the {key} of a {type(part).__name__}: it can't train in place")
     p = getattr(part, key)
     if key not in thawed(part):  # two methods may train the same number; the first has kept its value
         part.register_buffer(key + BEFORE, None if p is None else p.detach().clone(), persistent=False)
