@@ -145,20 +145,25 @@ def call_text(name: str, arguments: dict[str, Any]) -> str:
     return f"{name}({', '.join(shown(k, v) for k, v in arguments.items())})"
 
 
-def fault(got: Any, expected: Any, tolerance: float = TOLERANCE) -> str | None:
-    """What is wrong with an answer, the coarsest first (type, shape, dtype, finiteness, values); None if nothing is."""
+def fault(got: Any, expected: Any, tolerance: float = TOLERANCE, letters: dict[int, str] | None = None) -> str | None:
+    """What is wrong with an answer, the coarsest first (type, shape, dtype, finiteness, values); None if nothing is.
+
+    `letters` names the sizes that are known, {3: "d_in"}.
+    """
     if isinstance(expected, (list, tuple)):
         if not isinstance(got, (list, tuple)) or len(got) != len(expected):
             return f"{kind(got)}, where {len(expected)} values were expected"
         for i, (g, e) in enumerate(zip(got, expected, strict=True)):
-            if found := fault(g, e, tolerance):
+            if found := fault(g, e, tolerance, letters):
                 return f"value {i + 1} of {len(expected)}: {found}"
         return None
     if isinstance(expected, Tensor):
         if not isinstance(got, Tensor):
             return f"{kind(got)}, where a tensor of shape {tuple(expected.shape)} was expected"
         if got.shape != expected.shape:
-            return f"shape {tuple(got.shape)}, where {tuple(expected.shape)} was expected"
+            named = [(letters or {}).get(n, str(n)) for n in expected.shape]
+            meaning = f", that is ({', '.join(named)})," if letters else ""
+            return f"shape {tuple(got.shape)}, where {tuple(expected.shape)}{meaning} was expected"
         if got.dtype != expected.dtype:
             return f"numbers of {got.dtype}, where {expected.dtype} was expected"
         return _tensor_fault(got, expected, tolerance)
@@ -197,6 +202,12 @@ def _tensor_fault(got: Tensor, expected: Tensor, tolerance: float = TOLERANCE, n
     )
 
 
+def letters(arguments: dict[str, Any]) -> dict[int, str]:
+    """{size: its letter} of named axes; the sizes of a case all differ."""
+    named = [value for value in arguments.values() if hasattr(value, "axes")]
+    return {n: letter for x in named for letter, n in zip(x.axes.split(), x.shape, strict=True)}
+
+
 # -- what checks call -------------------------------------------------------------------------------------------------
 
 
@@ -207,7 +218,7 @@ def same(call: Any, reference: Callable, tolerance: float = TOLERANCE, **argumen
     """
     expected = reference(*copy(list(arguments.values())))
     got = call(**arguments)
-    if found := fault(got, expected, tolerance):
+    if found := fault(got, expected, tolerance, letters(arguments)):
         raise Wrong(found, ("value", got), call_text(call.name, arguments))
     return got
 

@@ -157,7 +157,7 @@ class Submission:
             raise self._broken
         function = self._functions.get(name)
         if not callable(function):
-            near = difflib.get_close_matches(name, [k for k, v in self._functions.items() if callable(v)], 1)
+            near = difflib.get_close_matches(name, [k for k, v in self._functions.items() if callable(v)], 1, 0.8)
             guess = f"; did you mean {name} when you wrote {near[0]}?" if near else ""
             raise Wrong(f"{self.where} has no function {name}{guess}", ("missing", name))
         return function

@@ -3,12 +3,13 @@
 The inputs are new each time; `--seed N`, from a failure's message, brings the same ones again.
 """
 
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 from minipeft.course.exercise import fresh_seed
-from minipeft.course.judge import Cases
+from minipeft.course.judge import Cases, Wrong
 from minipeft.course.submission import Submission
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +18,17 @@ ROOT = Path(__file__).parents[2]
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--answers", type=Path, help="the folder of answers to check; the worked answers if not given")
     parser.addoption("--seed", type=int, help="the seed of the inputs, instead of a new one")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A refusal says all in its message: no traceback through the course's machinery."""
+    report = yield
+    if call.excinfo and isinstance(call.excinfo.value, Wrong):
+        report.longrepr = f"{item.function.exercise.header}\n{call.excinfo.value}"
+    return report
 
 
 @pytest.fixture
