@@ -98,7 +98,7 @@ print(f"of {sum(p.numel() for p in base.parameters()):,} in the model")
 # the right), fill it in, save, and run the check in the notebook:
 
 # %%
-from minipeft.course import check, hint, progress
+from minipeft.course import check, progress
 
 check("01.1")
 
