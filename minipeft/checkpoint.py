@@ -20,7 +20,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from . import families
 from .families import COMPUTED, HEAD, PREFIX, STYLES, layout, transposed
@@ -73,7 +74,10 @@ def load(source: str | Path, dtype: torch.dtype | str | None = None, device: str
         raise ValueError(f"{folder / 'config.json'}: {error}") from None
     found = _tensors(folder, model.c)
     _check(folder, model, found)
-    model = model.to(_dtype(dtype, raw, found)).to_empty(device=device)
+    dtype = _dtype(dtype, raw, found)
+    for part in model.modules():
+        for key, p in part.named_parameters(recurse=False):
+            setattr(part, key, nn.Parameter(torch.empty(p.shape, dtype=dtype, device=device)))
     ours = dict(model.named_parameters())
     with torch.no_grad():
         for theirs, names in layout(model).items():
@@ -88,8 +92,16 @@ def load(source: str | Path, dtype: torch.dtype | str | None = None, device: str
 
 def skeleton(c: Config) -> GPT:
     """A model without memory: names and shapes only."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         return GPT(c)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Inside, no normal numbers are drawn: nobody needs them, and without memory torch takes 70 MB of code to do it."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function.__name__ != "normal_":
+            return function(*args, **(kwargs or {}))
 
 
 def locate(source: str | Path) -> Path:
