@@ -113,7 +113,8 @@ def test_show_gives_picture_and_words(monkeypatch):
     draw.show(figure, "A line that <rises>.")
     (picture, more), (words, _) = shown
     assert picture["image/png"].startswith(b"\x89PNG") and picture["text/plain"] == "A line that <rises>."
-    assert more["metadata"]["image/png"]["alt"] == "A line that <rises>."
+    about = more["metadata"]["image/png"]
+    assert about["alt"] == "A line that <rises>." and 200 < about["width"] < 800
     assert "A line that &lt;rises&gt;." in words["text/html"] and not pyplot.get_fignums()
 
 

@@ -5,8 +5,9 @@ line is the residual stream.  `block` reads everything from the model itself, so
 """
 
 import io
+import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..gpt import GPT
 from ..surgery import Parallel, Serial, Wrapper, inner, layer, trainable, walk
 
 TRAINS, FROZEN, INK, EDGE = "C3", "#ededed", "#333333", "#b5b5b5"
+DPI = 100
 
 
 # -- what there is to draw --------------------------------------------------------------------------------------------
@@ -40,7 +42,7 @@ class Part:
     added: tuple[Added, ...] = ()
 
     def words(self, name: str) -> list[str]:
-        own = [f"{name}'s {' and '.join(self.trains)}"] if self.trains else []
+        own = [f"{' and '.join(self.trains)} of {name}"] if self.trains else []
         return own + [f"{a.name} {PLACE[a.kind]} {name} ({a.trains:,} numbers)" for a in self.added if a.trains]
 
 
@@ -115,7 +117,6 @@ class Pen:
     """A few shapes on a matplotlib axis."""
 
     ax: Any
-    texts: list[str] = field(default_factory=list)
 
     def box(
         self, x: float, y: float, label: str, trains: bool = False, w: float = 1.0, h: float = 0.5, **style
@@ -349,15 +350,17 @@ def block_figure(model: GPT, number: int | None = None) -> tuple[Any, str]:
 def show(figure: Any, alt: str) -> None:
     """Show a matplotlib figure with a text that says what is to be seen in it, for those who can't see it.
 
-    The text is the picture's alt text where the notebook is exported, and can be unfolded below it.
+    The text is stored with the picture, and can be unfolded below it.
     """
     from IPython.display import display
     from matplotlib import pyplot
 
     png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=110, bbox_inches="tight", facecolor="white", metadata={"Software": None})
+    figure.savefig(png, format="png", dpi=2 * DPI, bbox_inches="tight", facecolor="white", metadata={"Software": None})
     pyplot.close(figure)  # or Jupyter shows it a second time
-    display({"image/png": png.getvalue(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
+    (width,) = struct.unpack(">I", png.getvalue()[16:20])  # drawn twice as fine as it is shown: sharp on any screen
+    about = {"alt": alt, "width": width // 2}
+    display({"image/png": png.getvalue(), "text/plain": alt}, raw=True, metadata={"image/png": about})
     folded = f"<details><summary>the picture in words</summary>{escape(alt)}</details>"
     display({"text/html": folded, "text/plain": ""}, raw=True)
 
