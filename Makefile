@@ -35,19 +35,19 @@ unit: .venv/ready
 checks: .venv/ready
 	$(PYTEST) tests/exercises
 
-# The lessons as committed, in a folder of their own: a learner's open notebooks and half-done exercises stay out of it.
+# The lessons as committed, in a copy of the course: a learner's open notebooks and half-done exercises stay out of it.
 notebooks: .venv/ready
-	@course=$$(mktemp -d) && trap 'rm -rf "$$course"' EXIT && \
-	if git rev-parse -q --verify HEAD >/dev/null 2>&1; then git archive HEAD; else tar -c --exclude=.venv .; fi \
-		| tar -x -C "$$course" && \
-	MINIPEFT_COURSE="$$course" $(PYTEST) --rootdir="$$course" -p no:cacheprovider \
-		--dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=60 "$$course"/lessons/*.ipynb
+	@rm -rf build/course && mkdir -p build/course
+	@if git rev-parse -q --verify HEAD >/dev/null 2>&1; then git archive HEAD; else tar -c --exclude .venv --exclude build .; fi \
+		| tar -x -C build/course
+	MINIPEFT_COURSE="$$PWD/build/course" $(PYTEST) --dist loadscope \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=60 build/course/lessons
 
 lessons: .venv/ready
 	$(BIN)/python -m minipeft.course.build
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # `ready` comes last, so it stands for a finished set-up.  `unfinished` found here was left by one that was broken off,
