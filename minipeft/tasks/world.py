@@ -40,11 +40,21 @@ def every_word() -> list[str]:
     return sorted(set(spoken))
 
 
+def but(options: Collection[str], *gone: str) -> list[str]:
+    return [option for option in options if option not in gone]
+
+
+def share(weight: float, options: Collection[str]) -> dict[str, float]:
+    """The weight, in equal parts to the options."""
+    return {option: weight / len(options) for option in options}
+
+
 ANIMALS, THINGS = [a(x) for x in BY_SIZE], [a(x) for x in ALL.things]
 VOCABULARY = vocabulary(every_word())
 SOUNDS = ("".join(sounds) for sounds in product("bcdfghjklmnpqrstvwxyz", "aeiou", "bcdfghjklmnpqrstvwxyz"))
 STRANGERS = [name for name in SOUNDS if SPACE + name not in VOCABULARY]     # made-up names, spelt: zob, kif
 MADE_UP = STRANGERS[::20]                                                    # those that live in the stories
+PEOPLE = share(0.92, ALL.names) | share(0.08, MADE_UP)
 
 
 @cache
@@ -117,16 +127,15 @@ class Story:
 
     def next(self, options: dict[str, float], known: Collection[str] = (), people: float = 1.0) -> str:
         """One of the options or, with the weight `people`, somebody not yet known."""
-        new = share(0.92 * people, but(ALL.names, *known)) | share(0.08 * people, but(MADE_UP, *known))
-        return self.pick(options | new if people else options)
+        new = {name: people * p for name, p in PEOPLE.items() if name not in known} if people else {}
+        return self.pick(options | new)
 
-    def pronoun(self, name: str) -> str:
-        """he or she; nobody knows which for a made-up name, until it is said once."""
-        if name in self.pronouns:
-            self.say(self.pronouns[name])
-        else:
-            self.pronouns[name] = self.pick(["she", "he"])
-        return self.pronouns[name]
+    def again(self, name: str) -> None:
+        """The name once more, or he or she; nobody knows which for a made-up name, until it is said."""
+        he_or_she = [self.pronouns[name]] if name in self.pronouns else ["she", "he"]
+        said = self.pick(share(0.5, [name]) | share(0.5, he_or_she))
+        if said != name:
+            self.pronouns[name] = said
 
     def several(self, draw: Callable[[list[str]], str], most: int) -> list[str]:
         """x, y and z: two to `most` of what `draw` says when given what it has said before."""
@@ -137,15 +146,6 @@ class Story:
                 self.say("and")
             said.append(draw(said))
         return said
-def but(options: Collection[str], *gone: str) -> list[str]:
-    return [option for option in options if option not in gone]
-
-
-def share(weight: float, options: Collection[str]) -> dict[str, float]:
-    """The weight, in equal parts to the options."""
-    return {option: weight / len(options) for option in options}
-
-
 def owned(owner: dict[str, str], name: str) -> list[str]:
     return [thing for thing in owner if owner[thing] == name]
 
@@ -175,18 +175,22 @@ def whereabouts(s: Story, name: str) -> None:
             s.say(where[name])
         s.say(".")
         said = s.pick(closings)
-    if said == "who is":
-        asked = s.pick(list(where.values()))
-        s.say("?", *(name for name in where if where[name] == asked), "is", asked, ".")
-    elif said != END:
-        name = s.pick(list(where))
-        if said == "is":
-            maybe = s.pick(share(0.5, [where[name]]) | share(0.5, but(where.values(), where[name])))
-            s.say("?", "yes," if maybe == where[name] else "no,")
-        else:
-            s.say("?")
-        s.pronoun(name)
-        s.say("is", where[name], ".")
+    for last in (len(where) > 2, True):
+        if said == "who is":
+            asked = s.pick(list(where.values()))
+            s.say("?", *(name for name in where if where[name] == asked), "is", asked, ".")
+        elif said != END:
+            name = s.pick(list(where))
+            if said == "is":
+                maybe = s.pick(share(0.5, [where[name]]) | share(0.5, but(where.values(), where[name])))
+                s.say("?", "yes," if maybe == where[name] else "no,")
+            else:
+                s.say("?")
+            s.again(name)
+            s.say("is", where[name], ".")
+        if last or said == END:
+            break
+        said = s.pick(closings | {END: 0.5})
 
 
 def possession(s: Story, name: str) -> None:
@@ -213,16 +217,20 @@ def possession(s: Story, name: str) -> None:
         if all(len(owned(owner, name)) != 1 for name in people):
             del closings["what does"]
         name = s.pick(closings)
-    if name == "what colour is the":
-        s.say("? it is", colour[s.pick(list(colour))], ".")
-    elif name == "who has the":
-        thing = s.pick(list(owner))
-        s.say("?", owner[thing], "has the", thing, ".")
-    elif name == "what does":
-        name = s.pick([x for x in owner.values() if len(owned(owner, x)) == 1])
-        s.say("have?")
-        s.pronoun(name)
-        s.say("has the", *owned(owner, name), ".")
+    for last in (len(owner) > 2, True):
+        if name == "what colour is the":
+            s.say("? it is", colour[s.pick(list(colour))], ".")
+        elif name == "who has the":
+            thing = s.pick(list(owner))
+            s.say("?", owner[thing], "has the", thing, ".")
+        elif name == "what does":
+            name = s.pick([x for x in owner.values() if len(owned(owner, x)) == 1])
+            s.say("have?")
+            s.again(name)
+            s.say("has the", *owned(owner, name), ".")
+        if last or name == END:
+            break
+        name = s.pick(closings | {END: 0.5})
 
 
 def feelings(s: Story, name: str, event: str) -> None:
@@ -242,7 +250,7 @@ def feelings(s: Story, name: str, event: str) -> None:
         if asked:
             name = s.pick(waiting)
             s.say("?")
-            s.pronoun(name)
+            s.again(name)
         moods, acts = (ALL.glad, JOY) if lucky[name] else (ALL.sad, GRIEF)
         plain = share(0.4, [f"is {mood}." for mood in moods])
         lively = share(0.3, [f"is {mood} and {act}." for mood in moods for act in acts]) | share(0.3, [f"{x}." for x in acts])
@@ -313,7 +321,7 @@ def habit(s: Story, day: str) -> None:
     else:
         where = s.pick(ANIMALS + THINGS)
     s.say(".", "yesterday" if day == "every day" else "today")
-    s.pronoun(name)
+    s.again(name)
     s.say(PAST[now] if day == "every day" else now, where, ".")
 
 
@@ -387,10 +395,10 @@ def tell(rng: Random) -> Story:
     """One story, from its first word to its end token."""
     s = Story(rng)
     said = s.next(
-        {"every day": 0.09, "yesterday": 0.05, "the": 0.1, "here are": 0.1}
+        {"every day": 0.08, "yesterday": 0.04, "the": 0.1, "here are": 0.1}
         | share(0.04, ANIMALS)
         | share(0.04, THINGS),
-        people=0.58,
+        people=0.6,
     )
     if said in ("every day", "yesterday"):
         habit(s, said)
@@ -401,9 +409,9 @@ def tell(rng: Random) -> Story:
     elif " " in said:
         nature(s, said)
     else:
-        events = share(0.2, ALL.luck + ALL.bad_luck)
+        events = share(0.12, ALL.luck + ALL.bad_luck)
         kinds = {"is": whereabouts, "has a": possession, "buys": shopping, "says:": echo, ",": queue}
-        verb = s.pick(events | {"is": 0.24, "has a": 0.24, "buys": 0.12, "says:": 0.12, ",": 0.08})
+        verb = s.pick(events | {"is": 0.3, "has a": 0.3, "buys": 0.1, "says:": 0.1, ",": 0.08})
         if verb in kinds:
             kinds[verb](s, said)
         else:
