@@ -215,7 +215,8 @@ def tokens(args: argparse.Namespace) -> int:
     text = args.file.read_text(encoding="utf-8") if args.file else sys.stdin.read()
     ids = tokenizer.encode(text)
     print(" ".join(tokenizer.decode([i]).strip() or "▁" for i in ids[:200]) + (" ..." if len(ids) > 200 else ""))
-    print(tokenizer.spelt(text) if hasattr(tokenizer, "spelt") else f"{len(ids):,} tokens")
+    spelt = f" · {tokenizer.spelt(text):.1%} of the words spelt out" if hasattr(tokenizer, "spelt") else ""
+    print(f"{len(ids):,} tokens · {len(text.split()):,} words{spelt}")
     return 0
 
 
