@@ -58,11 +58,11 @@ draw.block(model, 0)
 
 # %%
 tokenizer = model.tokenizer
-text = "anna is in the kitchen. tom is in the garden. where is tom? he is in the"
+text = "every day tom runs to the forest. yesterday he ran to the"
 ids = tokenizer.start + tokenizer.encode(text)
 words = [tokenizer.pieces[i].replace("▁", "").replace("<|endoftext|>", "start") for i in ids]
 print(ids)
-print([tokenizer.pieces[i] for i in ids[:9]])
+print([tokenizer.pieces[i] for i in ids])
 print([tokenizer.pieces[i] for i in tokenizer.encode("a zebra")])
 
 # %% [markdown]
@@ -100,7 +100,7 @@ print(inspect.getsource(gpt.Block))
 #
 # After the last block comes one more norm, and then the **head**, which turns each vector into $v$ numbers, the **logits**: a score for every token of the vocabulary. In GPT-2 the head is the embedding again, read backwards: the logit of a token is the product of the vector with the token's own row. This is called *tied*.
 #
-# **Predict first.** The model sees 21 tokens and its vocabulary has a few hundred. What is the shape of the logits? Why is it not a single prediction?
+# **Predict first.** What is the shape of the logits for our text? Why are there more than one prediction needs?
 
 # %%
 stream = [x]
@@ -124,22 +124,22 @@ for value, i in zip(*p.topk(4), strict=True):
 # **Predict first.** After the embedding alone, no token has seen another one. What can the lowest row know?
 
 # %%
-target = torch.tensor(ids[1:] + tokenizer.encode("garden"))
+target = torch.tensor(ids[1:] + tokenizer.encode("forest"))
 right = torch.stack([model.logits(model.norm(x))[0].softmax(-1).gather(1, target[:, None])[:, 0] for x in stream])
 
 fig, ax = plt.subplots(figsize=(9.5, 2.9))
 image = ax.imshow(right, cmap="Greys", vmin=0, vmax=1, origin="lower", aspect="auto")
-ax.set_xticks(place, [f"{w} → {n}" for w, n in zip(words, [*words[1:], "garden"], strict=True)], **slanted)
+ax.set_xticks(place, [f"{w} → {n}" for w, n in zip(words, [*words[1:], "forest"], strict=True)], **slanted)
 ax.set_yticks(range(len(stream)), ["embedding", *(f"after block {i}" for i in range(model.c.layers))])
 ax.add_patch(plt.Rectangle((len(ids) - 1.5, -0.5), 1, len(stream), fill=False, ec=draw.TRAINS, lw=2, clip_on=False))
 fig.colorbar(image, label="probability of the next word", pad=0.01)
 draw.show(
     fig,
-    "A grid of depths and words. In the lowest rows hardly any word is expected; towards the top the words that follow from the text become certain, and the last one, garden, appears in the upper blocks.",
+    "A grid of depths and words. In the lowest rows hardly any word is expected; towards the top the words that follow from the text become certain, and two of them, ran and forest, become certain only in the upper blocks.",
 )
 
 # %% [markdown]
-# The lowest row is white: the head is the embedding read backwards, so the embedding of a word predicts the word itself once more. What follows from the word before (after *where* comes *is*) is there after the first block. The name of the place, in the red column, depends on a word far back, and takes longer.
+# The lowest row is white: the head is the embedding read backwards, so the embedding of a word predicts the word itself once more. What follows from the word before (after *every* comes *day*) is there after the first block. The two interesting columns grow with the depth. *ran* takes two steps: find what Tom does every day, then put it into the past. *forest*, in the red frame, has to be found far back in the text.
 #
 # ## How good is it?
 #
@@ -158,7 +158,7 @@ def surprise(story):
     return -logp.gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
 
 
-story = world.tell(Random(4))
+story = world.tell(Random(26))
 print(story.text)
 
 # %%
@@ -182,7 +182,7 @@ limit = -torch.tensor([logp for s in stories for logp in s.logp]).mean()
 print(f"the model's loss {loss:.3f} nats, the world's limit {limit:.3f}")
 
 # %% [markdown]
-# Where the story makes a choice, nobody can know; where it has none, the model does know. So these small models have learnt what there was to learn, and the rest of the course can ask how to make them do something *else*.
+# Where the story makes a choice, nobody can know, and a good model's bar is as high as the mark, not lower. Where the mark is at zero the text decides, and what is left of the bar is what the model has not learnt. The same holds for the loss as a whole.
 
 # %% [markdown]
 # ## Attention: a token looks at other tokens
@@ -219,58 +219,49 @@ weights = looks(model, idx)
 print(tuple(weights.shape), " each row adds up to", weights.sum(-1).unique().round(decimals=4).tolist())
 
 # %% [markdown]
-# The last token, *the*, has to be continued with *garden*, and not with *kitchen*. Which of the heads can tell the two apart? Left: for every head, the weight from the last token to *garden* less that to *kitchen*. Right: the whole map of the head where it is largest: each row is a token, and shows where it looks.
+# The last token, *the*, is to be continued with *forest*. Which heads look at the *forest* in the first sentence from there? Left: the weight, for every head of every block. Right: the whole map of the head where it is largest: each row is a token, and shows where it looks.
 
 # %%
-garden, kitchen = words.index("garden"), words.index("kitchen")
-prefers = weights[:, :, -1, garden] - weights[:, :, -1, kitchen]  # (L, h)
-layer, head = divmod(prefers.argmax().item(), model.c.heads)
+forest = words.index("forest")
+there = weights[:, :, -1, forest]  # (L, h)
+layer, head = divmod(there.argmax().item(), model.c.heads)
 
-fig, (left, ax) = plt.subplots(1, 2, figsize=(9.5, 4.6), width_ratios=(1, 2.4))
-left.imshow(prefers.abs(), cmap="Greys", vmin=0, vmax=1, origin="lower")
+fig, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.2), width_ratios=(1, 2))
+left.imshow(there, cmap="Greys", vmin=0, vmax=1, origin="lower")
 for i in range(model.c.layers):
     for h in range(model.c.heads):
-        w = prefers[i, h].item()
-        left.text(h, i, f"{w:+.2f}", ha="center", va="center", fontsize=8, color="white" if abs(w) > 0.5 else "black")
+        w = there[i, h].item()
+        left.text(h, i, f"{w:.0%}", ha="center", va="center", fontsize=8, color="white" if w > 0.5 else "black")
 left.add_patch(plt.Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, ec=draw.TRAINS, lw=2.5))
-left.set(
-    xlabel="head",
-    ylabel="block",
-    title="garden less kitchen",
-    xticks=range(model.c.heads),
-    yticks=range(model.c.layers),
-)
-ax.imshow(weights[layer, head], cmap="Greys", vmin=0, vmax=1)
-ax.add_patch(plt.Rectangle((garden - 0.5, len(ids) - 1.5), 1, 1, fill=False, ec=draw.TRAINS, lw=2.5))
-ax.set_xticks(place, words, **slanted)
-ax.set_yticks(place, words, fontsize=8)
-ax.set(xlabel="is looked at (key)", ylabel="looks (query)", title=f"the weights of block {layer}, head {head}")
+left.set(xlabel="head", ylabel="block", title="from the last word to “forest”")
+left.set(xticks=range(model.c.heads), yticks=range(model.c.layers))
+right.imshow(weights[layer, head], cmap="Greys", vmin=0, vmax=1)
+right.add_patch(plt.Rectangle((forest - 0.5, len(ids) - 1.5), 1, 1, fill=False, ec=draw.TRAINS, lw=2.5))
+right.set_xticks(place, words, **slanted)
+right.set_yticks(place, words, fontsize=8)
+right.set(xlabel="is looked at (key)", ylabel="looks (query)", title=f"the weights of block {layer}, head {head}")
 draw.show(
     fig,
-    "Left: a table of blocks and heads; in one, which is marked, the weight on garden is far above that on kitchen. Right: the attention map of this head, empty above the diagonal; the last row is dark at garden.",
+    "Left: a table of blocks and heads; a few of them give most of their weight to forest, and the strongest is marked. Right: the attention map of this head, empty above the diagonal; in its last row the cell at forest is dark.",
 )
 
 # %% [markdown]
 # The upper right half of the map is empty: that is the causal mask. And the marked cell is the model at work: it has found the place in the text.
 #
-# Is it really *looked up*, and not learnt by heart that Tom is fond of gardens? Change the facts, and see.
+# Is it really *looked up*, and not learnt by heart that Tom is fond of forests? Change the facts, and see.
 
 # %%
-for facts in (
-    "anna is in the kitchen. tom is in the garden.",
-    "anna is in the garden. tom is in the kitchen.",
-    "anna is in the kitchen. tom is on the roof.",
-):
-    ask = tokenizer.start + tokenizer.encode(facts + " where is tom? he is")
-    print(facts, "→", tokenizer.decode(generate(model, [ask], 3)[0]))
+for fact in ("tom runs to the forest", "tom runs to the market", "tom sleeps in the barn"):
+    ask = tokenizer.start + tokenizer.encode(f"every day {fact}. yesterday he")
+    print(fact, "→ yesterday he", tokenizer.decode(generate(model, [ask], 4)[0]))
 
 # %% [markdown]
-# **Predict first.** One token in the middle of the text, *garden*, is exchanged for *forest*. Which of the logits change: those before it, its own, those after it?
+# **Predict first.** One token in the middle of the text, *forest*, is exchanged for *river*. Which of the logits change: those before it, its own, those after it?
 
 # %%
 # NBVAL_CHECK_OUTPUT
 other = idx.clone()
-other[0, garden] = tokenizer.encode("forest")[0]
+other[0, forest] = tokenizer.encode("river")[0]
 moved = (model(other) - model(idx)).abs().amax(-1)[0] > 1e-5
 print(" ".join(word.upper() if change else word for word, change in zip(words[1:], moved[1:], strict=True)))
 
@@ -510,7 +501,7 @@ print("the same logits           :", torch.allclose(last[:, -1], model(idx)[:, -
 
 # %%
 # NBVAL_CHECK_OUTPUT
-opening = tokenizer.start + tokenizer.encode("lucy has a red hat. tom has a blue cup.")
+opening = tokenizer.start + tokenizer.encode("every day lucy comes to the garden.")
 print(generate(model, [opening], 24, cache=True) == generate(model, [opening], 24, cache=False))
 
 # %%
@@ -585,8 +576,8 @@ print(f"measured on mini-gpt2: {measured:,} bytes")
 # The model gives probabilities; somebody has to choose. **Greedy** takes the likeliest token every time. **Sampling** draws. The **temperature** $T$ stands in between: $p = \operatorname{softmax}(\text{logits} / T)$, sharper for $T < 1$, flatter for $T > 1$, greedy as $T \to 0$.
 
 # %%
-open_end = tokenizer.start + tokenizer.encode("anna is in the kitchen. tom is in the garden.")
-after = model(torch.tensor([open_end]))[0, -1]
+open_end = tokenizer.encode("anna is in the kitchen. tom is in the garden.")
+after = model(torch.tensor([tokenizer.start + open_end]))[0, -1]
 top = after.topk(6).indices
 fig, axes = plt.subplots(1, 3, figsize=(9.5, 2.3), sharey=True)
 for ax, temperature in zip(axes, (0.5, 1.0, 2.0), strict=True):
@@ -600,10 +591,11 @@ draw.show(
 )
 
 # %%
-for temperature in (0.0, 0.7, 1.0, 2.5):
-    chance = torch.Generator().manual_seed(3)
-    new = generate(model, [open_end], 14, temperature=temperature, stop=tokenizer.end, generator=chance)[0]
-    print(f"T = {temperature}: ... {tokenizer.decode(new)}")
+begin = tokenizer.start + tokenizer.encode("every day anna")
+for seed, temperature in enumerate((0.0, 0.7, 1.0, 2.5)):
+    chance = torch.Generator().manual_seed(seed)
+    new = generate(model, [begin], 14, temperature=temperature, stop=tokenizer.end, generator=chance)[0]
+    print(f"T = {temperature}: every day anna {tokenizer.decode(new)}")
 
 # %% [markdown]
 # ## Is it the real thing?
