@@ -505,7 +505,7 @@ opening = tokenizer.start + tokenizer.encode("every day lucy comes to the garden
 print(generate(model, [opening], 24, cache=True) == generate(model, [opening], 24, cache=False))
 
 # %%
-wide = GPT(Config(width=256, layers=4, heads=8, context=512)).eval().requires_grad_(False)
+wide = GPT(Config(width=256, layers=2, heads=8, context=512)).eval().requires_grad_(False)
 long_text = torch.randint(wide.c.vocab, (1, wide.c.context))
 
 
@@ -515,10 +515,10 @@ def milliseconds(tokens, start):
     return 1e3 * (time.perf_counter() - began)
 
 
-lengths = torch.arange(32, 513, 32)
+lengths = torch.arange(64, 513, 64)
 whole = torch.tensor([[milliseconds(long_text[:, :n], 0) for n in lengths] for _ in range(3)]).median(0).values
 with cached(wide):
-    single = torch.tensor([milliseconds(long_text[:, n : n + 1], n) for n in range(512)]).view(-1, 32).median(1).values
+    single = torch.tensor([milliseconds(long_text[:, n : n + 1], n) for n in range(512)]).view(-1, 64).median(1).values
 
 # %%
 fig, ax = plt.subplots(figsize=(6.5, 3))
@@ -709,12 +709,14 @@ for block in yours.trunk:
 yours.norm = YourNorm(yours.norm)
 
 told, new = list(opening), opening
-for _ in range(10):
+for _ in range(20):
     logits = yours(torch.tensor([new]), start=len(told) - len(new))
     new = [logits[0, -1].argmax().item()]
+    if new == [tokenizer.end]:
+        break
     told += new
 print(tokenizer.decode(told[1:]))
-print("the library writes the same:", told[len(opening) :] == generate(llama, [opening], 10)[0])
+print("the library writes the same:", told[len(opening) :] == generate(llama, [opening], 20, stop=tokenizer.end)[0])
 
 # %% [markdown]
 # ## What to remember

@@ -42,10 +42,10 @@ def blind_to_itself(q, k, v):
     return masked(scores(q, k), 0).softmax(-1) @ v
 
 
-@wrong("attention", "the mask is upside down: tokens see what comes after them, and not what came before")
+@wrong("attention", "the mask is upside down: below the diagonal is what may be seen, hide what is above it")
 def sees_the_future(q, k, v):
     t = q.shape[1]
-    return scores(q, k).masked_fill(torch.ones(t, t, dtype=torch.bool).tril(-1), -math.inf).softmax(-1) @ v
+    return scores(q, k).masked_fill(torch.ones(t, t, dtype=torch.bool).tril(), -math.inf).softmax(-1) @ v
 
 
 @wrong("attention", "hidden scores are set to 0, which is a score like any other: minus infinity gives a weight of 0")
