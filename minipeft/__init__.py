@@ -6,7 +6,7 @@
     fit(model, LoRA(rank=8), tasks.load("sentiment"))
     print(counts(model))
 
-Each name below is imported from its home when it is first asked for, so that `minipeft --help` does not wait for torch.
+Each name below is imported from its home when it is first asked for: `import minipeft` alone does not wait for torch.
 """
 
 from importlib import import_module
