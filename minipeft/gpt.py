@@ -98,7 +98,8 @@ def frequencies(c: Config, device: torch.device) -> Tensor:
     that a longer context holds no angle the model has never seen.  Between the two it goes over smoothly.
     """
     e = c.head_width
-    freq = c.rope_base ** (-torch.arange(0, e, 2, device=device).float() / e)
+    # base ** -x would round otherwise than what LLaMA was trained with: 0.005 radians at the end of a long context
+    freq = 1 / c.rope_base ** (torch.arange(0, e, 2, device=device).float() / e)
     if c.rope_scaling is None:
         return freq
     s = c.rope_scaling

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from minipeft.generate import generate
-from minipeft.gpt import GPT
+from minipeft.gpt import GPT, Config, turns
 
 transformers = pytest.importorskip("transformers")
 SEEDS = range(12)
@@ -137,6 +137,22 @@ def test_logits_in_fp32(case):
     expected = case.theirs(case.x).logits
     assert expected.std() > 1
     assert (case.ours(case.x) - expected).abs().max() <= 1e-5 * expected.std()
+
+
+@pytest.mark.parametrize("kind", ["default", "llama3"])
+def test_angles_far_out_in_a_long_context(kind):
+    """An angle is position times speed: the last bit of a speed is 0.005 radians at position 131,071."""
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    numbers = dict(factor=32.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=8192)
+    scaling = numbers if kind == "llama3" else None
+    sizes = dict(hidden_size=128, num_attention_heads=2, max_position_embeddings=131_072)
+    rope = dict(rope_type=kind, rope_theta=500_000.0, **scaling or {})
+    where = torch.tensor([0, 1, 1_000, 131_071])
+    theirs = LlamaRotaryEmbedding(transformers.LlamaConfig(**sizes, rope_parameters=rope))(torch.zeros(1), where[None])
+    ours = turns(Config(style="llama", width=128, heads=2, rope_base=5e5, rope_scaling=scaling), where, torch.float32)
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a - b[0]).abs().max() < 1e-5
 
 
 @torch.no_grad()
