@@ -142,12 +142,12 @@ progress()
 # | letter | meaning | in the mini GPT |
 # |---|---|---|
 # | $b$ | batch: texts at once | |
-# | $t$ | tokens of a text | 64 at most |
+# | $t$ | tokens of a text | 96 at most |
 # | $s$ | tokens seen: those in a cache and learned ones included | |
-# | $d$ | width: numbers for each token (`d_in`, `d_out` of a Linear) | 128 |
-# | $f$ | hidden width of the MLP | 512 |
-# | $h$, $e$ | heads, and the width of one | 4, 32 |
-# | $v$ | vocabulary | 600 |
+# | $d$ | width: numbers for each token (`d_in`, `d_out` of a Linear) | 96 |
+# | $f$ | hidden width of the MLP | 384 |
+# | $h$, $e$ | heads, and the width of one | 4, 24 |
+# | $v$ | vocabulary | 420 |
 # | $L$ | layers, or blocks | 4 |
 # | $r$ | rank of a change (LoRA), $\alpha$ its scale | |
 # | $m$ | bottleneck of an adapter | |
@@ -156,9 +156,10 @@ progress()
 # | $x$, $y$ | what goes into a module, `(b, t, d)`, and what comes out | |
 # | $\theta$ | all parameters of the model together | |
 #
-# The numbers on the right come from the model itself:
+# The numbers on the right are mini-gpt2's, and the next cell asks the model itself:
 
 # %%
+# NBVAL_CHECK_OUTPUT
 c = base.c
 print(f"t {c.context}, d {c.width}, f {c.hidden}, h {c.heads}, e {c.head_width}, v {c.vocab}, L {c.layers}")
 

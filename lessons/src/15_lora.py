@@ -191,7 +191,7 @@ draw.show(fig, "The training loss falls by orders of magnitude within 200 steps,
 # Three counts that papers like to mix up: how many numbers **train**, how many numbers of the model are **changed** by it,
 # and the **rank** of the change.
 #
-# **Predict first.** The model has 4 layers of width 128, and LoRA stands at `attn.q` and `attn.v` with rank 8. How many
+# **Predict first.** The model has 4 layers of width 96, and LoRA stands at `attn.q` and `attn.v` with rank 8. How many
 # numbers train? How many are changed?
 
 # %%
@@ -335,7 +335,7 @@ draw.show(
 
 # %%
 held = [float(s[:8].square().sum() / s.square().sum()) for s in map(torch.linalg.svdvals, changes.values())]
-print(f"the best matrix of rank 8 holds {min(held):.0%} to {max(held):.0%} of each change (of 128 directions)")
+print(f"the best matrix of rank 8 holds {min(held):.0%} to {max(held):.0%} of each change (of {base.c.width} directions)")
 
 # %% [markdown]
 # The spectrum falls fast, but it does not stop at 8: full fine-tuning uses many directions a little. LoRA does not have to
