@@ -100,7 +100,7 @@ print(inspect.getsource(gpt.Block))
 #
 # After the last block comes one more norm, and then the **head**, which turns each vector into $v$ numbers, the **logits**: a score for every token of the vocabulary. In GPT-2 the head is the embedding again, read backwards: the logit of a token is the product of the vector with the token's own row. This is called *tied*.
 #
-# **Predict first.** What is the shape of the logits for our text? Why are there more than one prediction needs?
+# **Predict first.** What is the shape of the logits for our text? Why is it more than the $v$ numbers of one prediction?
 
 # %%
 stream = [x]
@@ -172,7 +172,7 @@ ax.set(ylabel="surprise (nats)", xlim=(-0.7, len(truth) - 0.3))
 ax.legend(frameon=False)
 draw.show(
     fig,
-    "Bars, one for each word of a story: high where the story makes a choice, such as a name or a place, and near zero where it has none. A mark on each bar shows the surprise of the world itself; they nearly agree.",
+    "Bars, one for each word of a story: high where the story makes a choice, such as a name or a place, and near zero where it has none. A mark on each bar shows the surprise of the world itself; at most words the two agree.",
 )
 
 # %%
@@ -216,7 +216,7 @@ def looks(model, idx):
 
 
 weights = looks(model, idx)
-print(tuple(weights.shape), " each row adds up to", weights.sum(-1).unique().round(decimals=4).tolist())
+print(tuple(weights.shape), "each row adds up to 1:", torch.allclose(weights.sum(-1), torch.ones(1)))
 
 # %% [markdown]
 # The last token, *the*, is to be continued with *forest*. Which heads look at the *forest* in the first sentence from there? Left: the weight, for every head of every block. Right: the whole map of the head where it is largest: each row is a token, and shows where it looks.
@@ -495,7 +495,7 @@ print("keys kept in each block   :", tuple(kept[0].shape), " b h s e")
 print("the same logits           :", torch.allclose(last[:, -1], model(idx)[:, -1], atol=1e-4))
 
 # %% [markdown]
-# `generate` does this for you. With and without the cache, the text is the same; the time is not. What the weights are makes no difference to the time, so the cell takes a wider and longer model with random ones.
+# `generate` does this for you. With and without the cache, the text is the same; the time is not. What the weights are makes no difference to the time, so the cell takes a wider and longer model with random ones; of several runs it keeps the quickest, since other programs can only add to it.
 #
 # **Predict first.** How does the time for *one more token* grow with the length of the text, without a cache and with one?
 
@@ -516,9 +516,9 @@ def milliseconds(tokens, start):
 
 
 lengths = torch.arange(64, 513, 64)
-whole = torch.tensor([[milliseconds(long_text[:, :n], 0) for n in lengths] for _ in range(3)]).median(0).values
+whole = torch.tensor([[milliseconds(long_text[:, :n], 0) for n in lengths] for _ in range(5)]).amin(0)
 with cached(wide):
-    single = torch.tensor([milliseconds(long_text[:, n : n + 1], n) for n in range(512)]).view(-1, 64).median(1).values
+    single = torch.tensor([milliseconds(long_text[:, n : n + 1], n) for n in range(512)]).view(-1, 64).amin(1)
 
 # %%
 fig, ax = plt.subplots(figsize=(6.5, 3))
@@ -578,16 +578,16 @@ print(f"measured on mini-gpt2: {measured:,} bytes")
 # %%
 open_end = tokenizer.encode("anna is in the kitchen. tom is in the garden.")
 after = model(torch.tensor([tokenizer.start + open_end]))[0, -1]
-top = after.topk(6).indices
+top = after.topk(5).indices
 fig, axes = plt.subplots(1, 3, figsize=(9.5, 2.3), sharey=True)
 for ax, temperature in zip(axes, (0.5, 1.0, 2.0), strict=True):
-    ax.bar(range(6), (after / temperature).softmax(-1)[top], color=draw.TRAINS if temperature == 1 else "0.6")
-    ax.set_xticks(range(6), [tokenizer.decode([i]).replace("<|endoftext|>", "end") for i in top.tolist()], **slanted)
+    ax.bar(range(5), (after / temperature).softmax(-1)[top], color=draw.TRAINS if temperature == 1 else "0.6")
+    ax.set_xticks(range(5), [tokenizer.decode([i]).replace("<|endoftext|>", "end") for i in top.tolist()], **slanted)
     ax.set_title(f"T = {temperature}", fontsize=10)
 axes[0].set_ylabel("probability")
 draw.show(
     fig,
-    "The six likeliest next words at temperatures 0.5, 1 and 2: the lower the temperature, the more the likeliest one takes; the higher, the more even they are.",
+    "The five likeliest next words at temperatures 0.5, 1 and 2: the lower the temperature, the more the likeliest one takes; the higher, the more even they are.",
 )
 
 # %%
