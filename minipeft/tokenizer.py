@@ -1,9 +1,9 @@
 """The bundled models' tokenizer: a word it knows is one token, any other word is spelt with letters.
 
     text       Anna's café: 2 zebras.
-    plain      anna's cafe: 2 zebras.                        lower case, no accents, single spaces
-    pieces     ▁anna ' s ▁cafe : ▁ 2 ▁zebras .               ▁ is the space before a word; what isn't a letter stands alone
-    tokens     ▁anna ' s ▁ c a f e : ▁ 2 ▁ z e b r a s .     no ▁cafe and no ▁zebras in the vocabulary
+    plain      anna's cafe: 2 zebras.                      lower case, no accents, single spaces
+    pieces     ▁anna ' s ▁cafe : ▁ 2 ▁zebras .              ▁ is the space before a word; all but letters stands alone
+    tokens     ▁anna ' s ▁ c a f e : ▁ 2 ▁ z e b r a s .    no ▁cafe and no ▁zebras in the vocabulary
 
 So any English text encodes, and decoding is joining.  A character with no token of its own becomes <unk>.
 
@@ -65,7 +65,7 @@ class Tokenizer:
 
 def split(text: str) -> list[str]:
     """The pieces of a text: words with the space before them, and all that isn't a letter one by one."""
-    plain = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn").lower()
+    plain = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c)[0] != "M").lower()
     plain = re.sub(r"[ \t\r\n]+", " ", plain).strip(" ").replace(" ", SPACE)
     return PIECE.findall(plain if plain.startswith(SPACE) or not plain else SPACE + plain)
 

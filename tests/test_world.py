@@ -103,7 +103,7 @@ KINDS_OF_STORY = {
 
 @pytest.mark.parametrize("kind", KINDS_OF_STORY)
 def test_log_p_is_what_telling_every_story_gives(small, kind):
-    """Independent of `spread`: the probability of a beginning is that of all the ways to tell a story that begins so."""
+    """Independent of `spread`: a beginning is as probable as all the ways to tell a story that begins so."""
     rng, told, begins = Explorer(), [], defaultdict(float)
     while not told or rng.next():
         s = Story(rng)

@@ -13,14 +13,14 @@ from random import Random
 from typing import NamedTuple
 
 from .task import Example, Task
-from .words import AWAY, BY_SIZE, HOME, KINDS, NUMBERS, PAST, Words, a, place
+from .words import AWAY, BY_SIZE, HOME, NUMBERS, PAST, Words, a, place
 
 SIZES = {"train": 1000, "valid": 100, "test": 200, "ood": 100}
 
 
 class Recipe(NamedTuple):
     about: str
-    draw: Callable[[Random, Words], tuple[str, str]]        # -> prompt, completion
+    draw: Callable[[Random, Words], tuple[str, str]]  # -> prompt, completion
     options: Sequence[str] = ()
 
 
@@ -65,11 +65,13 @@ def colour(rng: Random, words: Words) -> tuple[str, str]:
 
 
 def giving(rng: Random, words: Words) -> tuple[str, str]:
-    people, colours, things = (rng.sample(x, 2) for x in (words.names, words.colours, words.things))
+    n = rng.randint(2, 3)
+    people, colours, things = (rng.sample(x, n) for x in (words.names, words.colours, words.things))
     text = " ".join(f"{p} has a {c} {x}." for p, c, x in zip(people, colours, things, strict=True))
-    i, j = rng.randrange(2), rng.randrange(2)
-    owner = people[1 - i] if i == j else people[j]
-    return f"{text} then {people[i]} gives the {things[i]} to {people[1 - i]}. {things[j]}:", owner
+    giver, taker = rng.sample(range(n), 2)
+    asked = rng.choice([giver, rng.randrange(n)])
+    owner = people[taker] if asked == giver else people[asked]
+    return f"{text} then {people[giver]} gives the {things[giver]} to {people[taker]}. {things[asked]}:", owner
 
 
 def counting(rng: Random, words: Words) -> tuple[str, str]:
@@ -88,14 +90,18 @@ def reversing(rng: Random, words: Words) -> tuple[str, str]:
 
 
 def past_tense(rng: Random, words: Words) -> tuple[str, str]:
-    name, verb = rng.choice(words.names), rng.choice(words.moves + words.handles + words.rests)
-    if verb in words.moves:
-        rest = f"to {place(rng.choice(words.places))}"
-    elif verb in words.rests:
-        rest = rng.choice(words.places)
-    else:
-        rest = a(rng.choice(words.nouns))
-    return f"{name} {verb} {rest}, yesterday:", f"{name} {PAST[verb]} {rest}"
+    people, acts = rng.sample(words.names, 2), []
+    for verb in rng.sample(words.moves + words.handles + words.rests, 2):
+        if verb in words.moves:
+            acts.append((verb, f"to {place(rng.choice(words.places))}"))
+        elif verb in words.rests:
+            acts.append((verb, rng.choice(words.places)))
+        else:
+            acts.append((verb, a(rng.choice(words.nouns))))
+    text = " ".join(f"{who} {verb} {rest}." for who, (verb, rest) in zip(people, acts, strict=True))
+    i = rng.randrange(2)
+    verb, rest = acts[i]
+    return f"{text} yesterday {people[i]}:", f"{PAST[verb]} {rest}"
 
 
 @cache
@@ -157,7 +163,7 @@ RECIPES = {
     "giving": Recipe("two things, one is given away: who has this one?", giving),
     "counting": Recipe("two shopping lists: how many things are on this one?", counting, NUMBERS[1:4]),
     "reversing": Recipe("two to four words, backwards", reversing),
-    "past_tense": Recipe("a sentence, as if it were yesterday", past_tense),
+    "past_tense": Recipe("two people do something: what one of them did, as if it were yesterday", past_tense),
     "cipher": Recipe("a sentence in a secret language: every verb and thing has a code word", cipher),
     "odd_one_out": Recipe("four words, one of another kind", odd_one_out),
     "kind": Recipe("three words: the one that is a tool, a fruit, ...", kind),
@@ -177,7 +183,7 @@ def load(name: str) -> Task:
     splits = {}
     for split, n in SIZES.items():
         rows = []
-        for _ in range(20 * n):                             # a small world may hold fewer rows than we would like
+        for _ in range(20 * n):  # a small world may hold fewer rows than we would like
             prompt, completion = recipe.draw(rng, AWAY if split == "ood" else HOME)
             if prompt not in seen:
                 seen.add(prompt)
@@ -189,7 +195,7 @@ def load(name: str) -> Task:
 
 
 def balanced(rows: Collection[Example]) -> list[Example]:
-    """The same rows in an order in which answers take turns, so that the first few hold as many different ones as can be."""
+    """The same rows in an order in which answers take turns: the first few hold as many different ones as can be."""
     turn: dict[str, int] = {}
     order = []
     for row in rows:

@@ -17,7 +17,7 @@ from random import Random
 from .task import Example, Task, Tokenizer, encode
 
 SHAPES = ({"prompt", "completion"}, {"text"})
-SHOWN = 10      # of the bad rows
+SHOWN = 10  # of the bad rows
 
 
 def read(
@@ -58,7 +58,7 @@ def read(
     different = list(dict.fromkeys(rows))
     n_valid, n_test = (max(1, round(share * len(different))) for share in (valid, test))
     if len(different) <= n_valid + n_test:
-        raise ValueError(f"{path.name} has {len(different)} different rows that fit: give at least {n_valid + n_test + 1}")
+        raise ValueError(f"{path.name} has {len(different)} different rows: give at least {n_valid + n_test + 1}")
     Random(seed).shuffle(different)
     held = different[: n_valid + n_test]
     train = [row for row in rows if row not in set(held)]
@@ -66,7 +66,7 @@ def read(
 
 
 def records(path: Path) -> Iterator[tuple[int, Example | str]]:
-    """(line number, example, or what is wrong with it) of each row.  Raises ValueError where there are no rows to read."""
+    """(line number, example or what is wrong with it) of each row.  Raises ValueError for a file without rows."""
     readers = {".jsonl": json_lines, ".csv": csv_lines}
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path.name}: the ending must be .jsonl or .csv, not {path.suffix or 'nothing'!r}")
@@ -87,18 +87,19 @@ def records(path: Path) -> Iterator[tuple[int, Example | str]]:
         if len(fits) != 1 or (fits[0] == {"text"} and row.keys() & SHAPES[0]):
             yield line, f"has {' and '.join(map(repr, row)) or 'nothing'}: give 'prompt' and 'completion', or 'text'"
         elif shape not in (None, fits[0]):
-            yield line, f"has {' and '.join(map(repr, sorted(fits[0])))}, the rows before have {' and '.join(map(repr, sorted(shape)))}"
+            now, before = (" and ".join(map(repr, sorted(s))) for s in (fits[0], shape))
+            yield line, f"has {now}, the rows before have {before}"
         elif wrong := [key for key in sorted(fits[0]) if not isinstance(row[key], str)]:
             yield line, f"{wrong[0]!r} is {json.dumps(row[wrong[0]])[:40]}, not a text"
         elif blank := [key for key in sorted(fits[0]) if not row[key].strip()]:
             yield line, f"{blank[0]!r} is empty"
         else:
             shape = fits[0]
-            yield line, Example(row.get("prompt", ""), row["completion"]) if "text" not in shape else Example("", row["text"])
+            yield line, Example("", row["text"]) if "text" in shape else Example(row["prompt"], row["completion"])
 
 
 def json_lines(text: str) -> Iterator[tuple[int, dict | str]]:
-    for line, row in enumerate(text.split("\n"), 1):        # not splitlines: JSON may hold other line ends
+    for line, row in enumerate(text.split("\n"), 1):  # not splitlines: JSON may hold other line ends
         if row.strip():
             try:
                 content = json.loads(row)
@@ -117,7 +118,7 @@ def csv_lines(text: str) -> Iterator[tuple[int, dict | str]]:
             if header is None:
                 header = [name.strip() for name in row]
                 if not any(shape <= set(header) for shape in SHAPES) or len(set(header)) < len(header):
-                    raise ValueError(f"the header is {','.join(row)}: it must name prompt and completion, or text, once each")
+                    raise ValueError(f"the header is {','.join(row)}: name prompt and completion, or text, once")
             elif row:
                 short = f"has {len(row)} cells, the header {len(header)}: put quotes around a text with commas"
                 yield line, dict(zip(header, row, strict=True)) if len(row) == len(header) else short

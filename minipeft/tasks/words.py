@@ -6,7 +6,8 @@ SHE = "anna sara lucy mary emma rosa nina ella julia clara grace helen kate lily
 HE = "tom ben paul max leo jack sam john peter mark david luke oscar henry felix adam".split()
 
 PLACES = [  # with the preposition a place asks for
-    *("in the " + x for x in "kitchen garden park street library forest house barn field cellar hall office church".split()),
+    *("in the " + x for x in "kitchen garden park street library forest house barn field cellar hall office".split()),
+    "in the church",
     *("at the " + x for x in "shop school station market beach hotel river farm".split()),
     *("on the " + x for x in "bridge hill roof".split()),
 ]
@@ -35,23 +36,23 @@ OPPOSITES = [
 
 GLAD = "happy glad cheerful merry pleased proud".split()
 SAD = "unhappy sad gloomy upset sorry lonely".split()
-LUCK = "found won got caught made saved".split()                    # what makes one glad
-BAD_LUCK = "lost broke missed dropped tore burnt".split()           # what makes one sad
+LUCK = "found won got caught made saved".split()  # what makes one glad
+BAD_LUCK = "lost broke missed dropped tore burnt".split()  # what makes one sad
 JOY = "smiles laughs sings dances jumps cheers".split()
 GRIEF = "cries sighs weeps frowns moans sobs".split()
 
-PAST = dict(  # verbs with their past
-    pair.split("/")
-    for pair in (
-        "walks/walked runs/ran goes/went drives/drove comes/came rides/rode hurries/hurried travels/travelled "      # to
-        "eats/ate washes/washed uses/used buys/bought sells/sold takes/took brings/brought carries/carried "         # it
-        "sees/saw draws/drew hides/hid cleans/cleaned paints/painted holds/held keeps/kept throws/threw "
-        "wants/wanted likes/liked loves/loved needs/needed shows/showed hears/heard leaves/left chooses/chose "
-        "sleeps/slept waits/waited works/worked sits/sat stands/stood swims/swam falls/fell plays/played "           # in
-        "stays/stayed talks/talked"
-    ).split()
-)
-MOVES, HANDLES, RESTS = list(PAST)[:8], list(PAST)[8:32], list(PAST)[32:]
+TO = "walks/walked runs/ran goes/went drives/drove comes/came rides/rode hurries/hurried travels/travelled".split()
+IT = (
+    "eats/ate washes/washed uses/used buys/bought sells/sold takes/took brings/brought carries/carried sees/saw "
+    "draws/drew hides/hid cleans/cleaned paints/painted holds/held keeps/kept throws/threw wants/wanted likes/liked "
+    "loves/loved needs/needed shows/showed hears/heard leaves/left chooses/chose"
+).split()
+IN = (
+    "sleeps/slept waits/waited works/worked sits/sat stands/stood swims/swam falls/fell plays/played stays/stayed "
+    "talks/talked"
+).split()
+PAST = dict(pair.split("/") for pair in TO + IT + IN)
+MOVES, HANDLES, RESTS = ([pair.split("/")[0] for pair in pairs] for pairs in (TO, IT, IN))
 
 NUMBERS = "one two three four five".split()
 
@@ -98,8 +99,8 @@ class Words:
 
 
 ALL = Words(SHE, HE, PLACES, KINDS, COLOURS, OPPOSITES, GLAD, SAD, LUCK, BAD_LUCK, MOVES, HANDLES, RESTS)
-AWAY = ALL.keep(lambda i: i % 3 == 2)       # a task's out-of-domain split is made of these
-HOME = ALL.keep(lambda i: i % 3 != 2)       # and its other splits of these
+AWAY = ALL.keep(lambda i: i % 3 == 2)  # a task's out-of-domain split is made of these
+HOME = ALL.keep(lambda i: i % 3 != 2)  # and its other splits of these
 
 
 def a(noun: str) -> str:

@@ -15,12 +15,12 @@ out, token by token: see `spread`.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from itertools import product
 from random import Random
 
-from ..tokenizer import END, LETTERS, MARKS, SPACE, split, vocabulary
+from ..tokenizer import END, MARKS, SPACE, split, vocabulary
 from .words import ALL, BY_SIZE, GRIEF, JOY, KINDS, NUMBERS, PAST, PLURALS, a, place
 
 FRAME = """
@@ -29,13 +29,14 @@ day yesterday today same backwards yes no gives says line first last before behi
 """.split()
 
 
-SAYABLE = [*ALL.names, *ALL.nouns, *ALL.colours, *(x for pair in ALL.opposites for x in pair), *ALL.glad, *ALL.sad, *PAST]
+TRAITS = [trait for pair in ALL.opposites for trait in pair]
+SAYABLE = [*ALL.names, *ALL.nouns, *ALL.colours, *TRAITS, *ALL.glad, *ALL.sad, *PAST]
 
 
 def every_word() -> list[str]:
     """All words of the world, each once, in alphabetical order."""
     spoken = [*ALL.names, *(where.split()[-1] for where in ALL.places), *ALL.nouns, *ALL.colours]
-    spoken += [*(word for pair in ALL.opposites for word in pair), *ALL.glad, *ALL.sad, *ALL.luck, *ALL.bad_luck]
+    spoken += [*TRAITS, *ALL.glad, *ALL.sad, *ALL.luck, *ALL.bad_luck]
     spoken += [*JOY, *GRIEF, *PAST, *PAST.values(), *NUMBERS, *KINDS, *PLURALS.values(), *FRAME]
     return sorted(set(spoken))
 
@@ -52,8 +53,8 @@ def share(weight: float, options: Collection[str]) -> dict[str, float]:
 ANIMALS, THINGS = [a(x) for x in BY_SIZE], [a(x) for x in ALL.things]
 VOCABULARY = vocabulary(every_word())
 SOUNDS = ("".join(sounds) for sounds in product("bcdfghjklmnpqrstvwxyz", "aeiou", "bcdfghjklmnpqrstvwxyz"))
-STRANGERS = [name for name in SOUNDS if SPACE + name not in VOCABULARY]     # made-up names, spelt: zob, kif
-MADE_UP = STRANGERS[::20]                                                    # those that live in the stories
+STRANGERS = [name for name in SOUNDS if SPACE + name not in VOCABULARY]  # made-up names, spelt: zob, kif
+MADE_UP = STRANGERS[::20]  # those that live in the stories
 PEOPLE = share(0.92, ALL.names) | share(0.08, MADE_UP)
 
 
@@ -64,7 +65,7 @@ def tokens(phrase: str) -> tuple[str, ...]:
         return (END,)
     pieces = split(phrase)
     if phrase[0] in MARKS:
-        pieces = pieces[1:]                                         # no space before it
+        pieces = pieces[1:]  # no space before it
     return tuple(t for piece in pieces for t in ([piece] if piece in VOCABULARY else piece))
 
 
@@ -92,7 +93,7 @@ class Story:
     def __init__(self, rng: Random):
         self.rng = rng
         self.tokens: list[str] = []
-        self.choices: list[tuple[int, Sequence[tuple[str, ...]], Sequence[float], int]] = []    # where, of what
+        self.choices: list[tuple[int, Sequence[tuple[str, ...]], Sequence[float], int]] = []  # where, of what
         self.pronouns = dict.fromkeys(ALL.she, "she") | dict.fromkeys(ALL.he, "he")
 
     @property
@@ -146,11 +147,13 @@ class Story:
                 self.say("and")
             said.append(draw(said))
         return said
+
+
 def owned(owner: dict[str, str], name: str) -> list[str]:
     return [thing for thing in owner if owner[thing] == name]
 
 
-# -- the kinds of story, each from the point where its first words (before the |) are said ------------------------------
+# -- the kinds of story, each from the point where its first words (before the |) are said ----------------------------
 
 
 def whereabouts(s: Story, name: str) -> None:
@@ -175,7 +178,7 @@ def whereabouts(s: Story, name: str) -> None:
             s.say(where[name])
         s.say(".")
         said = s.pick(closings)
-    for last in (len(where) > 2, True):
+    for last in (False, True):
         if said == "who is":
             asked = s.pick(list(where.values()))
             s.say("?", *(name for name in where if where[name] == asked), "is", asked, ".")
@@ -217,9 +220,12 @@ def possession(s: Story, name: str) -> None:
         if all(len(owned(owner, name)) != 1 for name in people):
             del closings["what does"]
         name = s.pick(closings)
-    for last in (len(owner) > 2, True):
+    for last in (False, True):
         if name == "what colour is the":
-            s.say("? it is", colour[s.pick(list(colour))], ".")
+            thing = s.pick(list(colour))
+            s.say("?")
+            s.pick(["it", f"the {thing}"])
+            s.say("is", colour[thing], ".")
         elif name == "who has the":
             thing = s.pick(list(owner))
             s.say("?", owner[thing], "has the", thing, ".")
@@ -253,8 +259,8 @@ def feelings(s: Story, name: str, event: str) -> None:
             s.again(name)
         moods, acts = (ALL.glad, JOY) if lucky[name] else (ALL.sad, GRIEF)
         plain = share(0.4, [f"is {mood}." for mood in moods])
-        lively = share(0.3, [f"is {mood} and {act}." for mood in moods for act in acts]) | share(0.3, [f"{x}." for x in acts])
-        s.pick(plain if asked else plain | lively)
+        lively = share(0.3, [f"is {mood} and {act}." for mood in moods for act in acts])
+        s.pick(plain if asked else plain | lively | share(0.3, [f"{act}." for act in acts]))
         waiting.remove(name)
         name = s.pick(share(0.4, waiting) | {"how is": 0.2, END: 0.2}) if waiting else END
 
@@ -272,19 +278,18 @@ def shopping(s: Story, name: str) -> None:
 
 
 def echo(s: Story, name: str) -> None:
-    """anna says: | red, cat, walks. tom says it backwards: walks, cat, red."""
+    """anna says: | red cat walks. tom says it backwards: walks cat red."""
     words = [s.pick(SAYABLE)]
-    s.say(",")
-    words.append(s.pick(but(SAYABLE, *words)))
-    while len(words) < 5 and s.pick([",", "."]) == ",":
-        words.append(s.pick(but(SAYABLE, *words)))
-    if len(words) == 5:
-        s.say(".")
+    for stop in (0, 0.2, 0.25, 0.33, 0.5, 1):
+        said = s.pick({".": stop} | share(1 - stop, but(SAYABLE, *words)))
+        if said == ".":
+            break
+        words.append(said)
     s.next({}, [name])
     s.say("says")
     if s.pick(["the same:", "it backwards:"]) == "it backwards:":
         words.reverse()
-    s.say(", ".join(words), ".")
+    s.say(*words, ".")
 
 
 def queue(s: Story, name: str) -> None:
@@ -355,7 +360,8 @@ def nature(s: Story, noun: str) -> None:
         kind = next(kind for kind, nouns in KINDS.items() if noun in nouns)
         if kind == "animal":
             i = BY_SIZE.index(noun)
-            compared = [f"is bigger than {a(x)}" for x in BY_SIZE[:i]] + [f"is smaller than {a(x)}" for x in BY_SIZE[i + 1 :]]
+            smaller, bigger = BY_SIZE[:i], BY_SIZE[i + 1 :]
+            compared = [f"is bigger than {a(x)}" for x in smaller] + [f"is smaller than {a(x)}" for x in bigger]
             s.pick({"is an animal": 0.3} | share(0.7, compared))
         else:
             s.say("is", a(kind))
@@ -365,7 +371,7 @@ def nature(s: Story, noun: str) -> None:
 
 
 def shelf(s: Story) -> None:
-    """here are | a cat, a drum and a dog. two are animals. the drum is an instrument. which is the instrument? the drum"""
+    """here are | a cat, a drum and a dog. two are animals. which is the instrument? the drum is the instrument."""
     kind = {a(noun): kind for kind, nouns in KINDS.items() for noun in nouns}
 
     def draw(so_far: list[str]) -> str:
@@ -411,7 +417,7 @@ def tell(rng: Random) -> Story:
     else:
         events = share(0.12, ALL.luck + ALL.bad_luck)
         kinds = {"is": whereabouts, "has a": possession, "buys": shopping, "says:": echo, ",": queue}
-        verb = s.pick(events | {"is": 0.3, "has a": 0.3, "buys": 0.1, "says:": 0.1, ",": 0.08})
+        verb = s.pick(events | {"is": 0.3, "has a": 0.3, "buys": 0.1, "says:": 0.14, ",": 0.08})
         if verb in kinds:
             kinds[verb](s, said)
         else:
