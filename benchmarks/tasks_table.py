@@ -168,8 +168,8 @@ def findings(rows: list[dict]) -> list[str]:
     return [
         f"The untuned model is at most 10 points above chance on {names(new)}.",
         f"Of those, full fine-tuning reaches 90 % on {names(learnt)}.",
-        "LoRA and Adapters close at least 80 % of the gap from base to full, the same steps from random weights at most "
-        f"half of it, and a bag of words stays below 80 %, on {names(needed)}.",
+        "LoRA and Adapters close at least 80 % of the gap from base to full, the same steps from random weights at "
+        f"most half of it, and a bag of words stays below 80 %, on {names(needed)}.",
         f"Rank 1 stays behind full fine-tuning by more than twice the spread over seeds on {names(ranked)}.",
     ]
 
