@@ -510,7 +510,7 @@ long_text = torch.randint(wide.c.vocab, (1, wide.c.context))
 
 
 def milliseconds(steps):
-    """The mean time of some steps, each of (tokens, how many came before)."""
+    """The mean processor time of some steps, each of (tokens, how many came before)."""
     began = time.thread_time()
     for tokens, start in steps:
         wide(tokens, start)
@@ -526,18 +526,18 @@ with cached(wide):
 fig, ax = plt.subplots(figsize=(6.5, 3))
 ax.plot(lengths, whole, "o-", color="0.5", ms=3, label="without a cache: the whole text again")
 ax.plot(lengths, single, "o-", color=draw.TRAINS, ms=3, label="with a cache: one token")
-ax.set(xlabel="tokens in the text", ylabel="time for one more token (ms)", ylim=(0, None))
+ax.set(xlabel="tokens in the text", ylabel="processor time for one more token (ms)", ylim=(0, None))
 ax.legend(frameon=False)
 draw.show(
     fig,
-    "Time for one more token against the length of the text: without a cache it climbs steadily, with a cache it stays low and nearly flat.",
+    "Time for one more token against the length of the text: without a cache it climbs steadily, with a cache it stays low and flat.",
 )
 
 # %%
 print(f"at 512 tokens: {whole[-1]:.1f} ms without a cache, {single[-1]:.1f} ms with one")
 
 # %% [markdown]
-# With a cache the line is nearly flat, but not quite: the one query still has to look at all keys.
+# With a cache the line is as good as flat. Not quite: the one query still looks at all keys, but at these lengths that is little beside the rest.
 #
 # ### What the cache costs
 #
