@@ -16,13 +16,15 @@ from random import Random
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .gpt import GPT, Config
 from .method import IGNORE, Method
 from .progress import Progress
 from .tasks.task import collate
-from .tasks.world import VOCABULARY, Story, tell
+from .tasks.words import ALL
+from .tasks.world import TRAITS, VOCABULARY, Story, tell, tokens
 from .tokenizer import END, SPACE, Tokenizer
 
 SHAPE = dict(vocab=len(VOCABULARY), context=96, layers=4, heads=4, width=96)
@@ -30,7 +32,7 @@ MODELS = {
     "mini-gpt2": Config("gpt2", **SHAPE),
     "mini-llama": Config("llama", **SHAPE, kv_heads=2, hidden=256),
 }
-STEPS, DRILLS, BATCH, LR = 9_000, 1_500, 24, 2e-3
+DRILLS, STEPS, BATCH, LR = 1_500, 6_000, 24, 2e-3  # of the steps, the first are drills
 HELD_OUT = 2000  # stories
 
 
@@ -58,24 +60,56 @@ def row(*stories: Story) -> tuple[list[int], list[int]]:
     return [VOCABULARY[END], *ids[:-1]], ids
 
 
-def drills(seed: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches of exercises in looking things up, which stories ask for only once in twenty words.
+def drills(seed: int, steps: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """So many batches of exercises in looking things up, which stories ask for only once in twenty words.
 
-    A list of words to be said again, w1 w2 w3 w1 w2 w3, or pairs that are asked for in another order, k1 v1 k2 v2 k2 v2
-    k1 v1.  Labels stand only where the answer can be known.
+    Some facts are said, and said again in another order; labels stand where the answer can be known:
+
+        w1 w2 w3 w4 | w1 w2 w3 w4                                       one long fact, a list
+        k1 v1 k2 v2 k3 v3 | k3 v3 k1 v1 k2 v2                           pairs
+        tom is in the hall. eva is at the farm. | eva is at the farm. tom is in the hall.
+
+    First lists and pairs of any words, in large batches and from any position on (the third value): what depends on
+    where the text stands is no lookup.  Then sentences.
     """
-    rng, words = Random(seed), [i for token, i in VOCABULARY.items() if token.startswith(SPACE) and token != SPACE]
-    while True:
-        rows, n, pairs = [], rng.randint(4, 8), rng.random() < 0.5
-        for _ in range(size):
-            said = rng.sample(words, 2 * n)
-            again = [w for k in rng.sample(range(n), n) for w in said[2 * k : 2 * k + 2]] if pairs else said
-            known = [w if not pairs or i % 2 else IGNORE for i, w in enumerate(again)]
-            rows.append(([VOCABULARY[END], *said, *again[:-1]], [IGNORE] * len(said) + known))
-        yield collate(rows, VOCABULARY[END])
+    rng = Random(seed)
+    words = [token for token in VOCABULARY if token.startswith(SPACE) and token != SPACE]
+
+    def sentences(kind: int, n: int) -> list[list[str]]:
+        if kind == 0:
+            parts = [[x, "is", y] for x, y in zip(rng.sample(ALL.names, n), rng.sample(ALL.places, n), strict=True)]
+        elif kind == 1:
+            people, colours, things = (rng.sample(x, n) for x in (ALL.names, ALL.colours, ALL.things))
+            parts = [[x, "has a", c, y] for x, c, y in zip(people, colours, things, strict=True)]
+        else:
+            parts = [["the", x, "is", y] for x, y in zip(rng.sample(ALL.things, n), rng.sample(TRAITS, n), strict=True)]
+        return [[token for phrase in (*part, ".") for token in tokens(phrase)] for part in parts]
+
+    for step in range(steps):
+        if step < 0.6 * steps:
+            n, kind = rng.randint(2, 8), step % 2
+            draws = (rng.sample(words, 2 * n) for _ in range(128))
+            groups = [[w] if kind else [w[i : i + 2] for i in range(0, 2 * n, 2)] for w in draws]
+            given = 1
+        else:
+            n, kind = rng.randint(2, 4), rng.randrange(3)
+            groups = [sentences(kind, n) for _ in range(64)]
+            given = 2
+        x, y = collate([again(facts, rng.sample(facts, len(facts)), given) for facts in groups], VOCABULARY[END])
+        yield x, y, rng.randrange(SHAPE["context"] - x.shape[1]) if given == 1 else 0
 
 
-def batches(seed: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def again(facts: list[list[str]], order: list[list[str]], given: int) -> tuple[list[int], list[int]]:
+    """(tokens, labels): the facts, then the facts in another order, to be known from their first `given` tokens."""
+    ids = [VOCABULARY[token] for fact in (*facts, *order) for token in fact]
+    known = [i >= given for fact in order for i in range(len(fact))]
+    silent = len(ids) - len(known)
+    return [VOCABULARY[END], *ids[:-1]], [IGNORE] * silent + [
+        label if k else IGNORE for label, k in zip(ids[silent:], known, strict=True)
+    ]
+
+
+def batches(seed: int, size: int) -> Iterator[tuple[Tensor, Tensor, int]]:
     """Endless batches of new stories; rows of about one length go together, so that little is padding.
 
     One row in sixteen is filled with stories up to the context, so that no position stays untrained.
@@ -95,7 +129,7 @@ def batches(seed: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         groups = [rows[i : i + size] for i in range(0, len(rows), size)]
         rng.shuffle(groups)
         for group in groups:
-            yield collate(group, VOCABULARY[END])
+            yield *collate(group, VOCABULARY[END]), 0
 
 
 def held_out() -> list[Story]:
@@ -122,14 +156,21 @@ def loss(model: GPT, stories: list[Story]) -> float:
 
 
 def fresh(name: str, seed: int = 0) -> GPT:
-    """The model before training.  GPT's 0.02 suits a width of 768; narrower, the same scale needs larger numbers."""
+    """The model before training.  GPT's 0.02 suits a width of 768; narrower, the same scale needs larger numbers.
+
+    GPT-2's learned positions start as sines, so that "the token before" is the same turn everywhere, as in LLaMA.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = GPT(MODELS[name])
+    c = model.c
     with torch.no_grad():
         for p in model.parameters():
             if p.ndim == 2:
-                p *= math.sqrt(768 / model.c.width)
+                p *= 5.0 if c.style == "gpt2" else math.sqrt(768 / c.width)
+        if model.positions is not None:
+            turn = torch.arange(c.context)[:, None] * 100.0 ** (-torch.arange(0, c.width, 2) / c.width)
+            model.positions.weight.copy_(0.05 * torch.cat([turn.sin(), turn.cos()], 1))
     model.tokenizer = Tokenizer(VOCABULARY)
     return model
 
@@ -142,10 +183,11 @@ def train(name: str, steps: int = STEPS, seed: int = 0, progress: bool = True) -
     optimizer = torch.optim.AdamW(model.parameters(), LR, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     slope = lambda step: min(1, (step + 1) / 100, 2 * (1 - step / steps))  # noqa: E731 - up, level, down to 0
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, slope)
-    data = chain(islice(drills(seed, BATCH), steps * DRILLS // STEPS), batches(seed, BATCH))
+    data = chain(drills(seed, steps * DRILLS // STEPS), batches(seed, BATCH))
     bar, began, tokens = Progress(steps, name, progress), time.monotonic(), 0
-    for x, y in islice(data, steps):
-        now = Method().loss(model, x, y)
+    for x, y, start in islice(data, steps):
+        labelled = y != IGNORE
+        now = F.cross_entropy(model.logits(model.features(x, start)[labelled]), y[labelled])
         now.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

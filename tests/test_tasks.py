@@ -3,12 +3,14 @@
 import re
 from collections import Counter
 from dataclasses import fields
+from pathlib import Path
 from random import Random
 
 import pytest
 import torch
 
-from minipeft import GPT, tasks
+import minipeft
+from minipeft import GPT, pretrain, tasks
 from minipeft.method import IGNORE
 from minipeft.tasks.catalog import balanced, code
 from minipeft.tasks.task import Example, encode
@@ -17,6 +19,7 @@ from minipeft.tasks.world import VOCABULARY, tell
 from minipeft.tokenizer import Tokenizer
 
 TOKENIZER = Tokenizer(VOCABULARY)
+STORIES = " ".join(f"| {tell(Random(f'form {i}')).text}" for i in range(2000))
 
 
 @pytest.fixture(params=tasks.NAMES)
@@ -55,12 +58,13 @@ def test_splits_are_disjoint_and_full(task):
 def test_the_ood_split_is_made_of_other_words(task):
     """Of the world's nouns, names, verbs, ..., none in the ood split stands in train or valid; labels may."""
     seen = said([*task.train, *task.valid])
-    new = said(task.ood) & content(ALL) - set(flat(task.options))
-    if task.name == "cipher":       # who could know the code of a word never shown?  Only the names are others.
+    form = set.intersection(*(said([row]) for row in task.train)) | set(flat(task.options))
+    new = said(task.ood) & content(ALL) - form
+    if task.name == "cipher":  # who could know the code of a word never shown?  Only the names are others.
         new &= set(ALL.names)
     assert new and not new & seen
     assert all(said([row]) & new for row in task.ood)
-    assert not said([*task.train, *task.valid, *task.test]) & content(AWAY) - set(flat(task.options))
+    assert not said([*task.train, *task.valid, *task.test]) & content(AWAY) - form
 
 
 def test_all_words_were_seen_in_pretraining(task):
@@ -71,12 +75,10 @@ def test_all_words_were_seen_in_pretraining(task):
 
 def test_prompts_have_a_form_that_stories_never_have(task):
     """What stands after the last sentence, its words of content left out, occurs in no story."""
-    rng = Random(1)
-    stories = " ".join(f"| {tell(rng).text}" for _ in range(2000))
-    assert not any(row.prompt in stories for row in task.test)
+    assert not any(row.prompt in STORIES for row in task.test)
     assert all(row.prompt.endswith(":") for row in task.test)
-    assert set(re.findall(r"(\w+):", stories)) == {"says", "same", "backwards"}
-    if task.name == "reversing":    # in stories the list comes after
+    assert set(re.findall(r"(\w+):", STORIES)) == {"says", "same", "backwards"}
+    if task.name == "reversing":  # in stories the list comes after
         assert "backwards:" in task.test[0].prompt and "it backwards" not in task.test[0].prompt
 
 
@@ -85,7 +87,9 @@ def test_rows_are_short_and_fit_the_options(task):
     assert max(lengths) <= 40 and sorted(lengths)[len(lengths) // 2] <= 32
     if task.options:
         assert {row.completion for row in task.train} == set(task.options)
-        assert task.chance == max(1 / len(task.options), *(n / 1000 for n in Counter(r.completion for r in task.train).values()))
+        assert task.chance == max(
+            1 / len(task.options), *(n / 1000 for n in Counter(r.completion for r in task.train).values())
+        )
     assert task.chance < 0.56
 
 
@@ -95,7 +99,7 @@ def test_few_examples_are_balanced(task):
     assert len({row.completion for row in small.train}) == min(16, n)
     assert len(task.low_data(64).train) == 64
     rows = [Example(str(i), c) for i, c in enumerate("aaabbc")]
-    assert "".join(row.completion for row in balanced(rows)) == "abcaba"[:3] + "aba"
+    assert "".join(row.completion for row in balanced(rows)) == "abcaba"
 
 
 def test_tasks_are_the_same_every_time(task):
@@ -103,38 +107,59 @@ def test_tasks_are_the_same_every_time(task):
     assert again == task
 
 
-ANSWERS = {  # an independent reading of each prompt
-    "where": lambda p: re.search(rf"{p[:-1].split()[-1]} is \w+ the (\w+)\.", p)[1],
-    "who": lambda p: re.search(rf"(\w+) is \w+ the {p[:-1].split()[-1]}\.", p)[1],
-    "colour": lambda p: re.search(rf"(\w+) {p[:-1].split()[-1]}\.", p)[1],
-    "claim": lambda p: "yes" if re.search(rf"{p.split('. ')[-1].split()[0]} is \w+ \w+ {p[:-1].split()[-1]}\.", p) else "no",
-    "sentiment": lambda p: ("dark", "bright")[re.search(rf"{p.split()[-2]} (\w+) an? ", p)[1] in ALL.luck],
-    "giving": lambda p: (
-        re.search(rf"gives the {p[:-1].split()[-1]} to (\w+)", p) or re.search(rf"(\w+) has a \w+ {p[:-1].split()[-1]}", p)
-    )[1],
-    "counting": lambda p: NUMBERS[
-        len(re.findall(r"\ban? ", re.search(rf"{p[:-1].split()[-1]} buys ([^.]*)", p)[1])) - 1
-    ],
-    "reversing": lambda p: " ".join(p.split()[-2::-1]),
-    "past_tense": lambda p: (lambda m: f"{PAST[m[1]]} {m[2]}")(re.search(rf"{p[:-1].split()[-1]} (\w+) ([^.]*)\.", p)),
-    "cipher": lambda p: (lambda w: f"{code()[w[3]]} {code()[w[1]]} {w[0]}")(re.findall("[a-z]+", p)),
-    "odd_one_out": lambda p: (lambda row: next(x for x in row if sum(k(x) == k(y) for y in row) == 1))(p.split(":")[0].split(", ")),
-    "kind": lambda p: next(x for x in re.findall("[a-z]+", p)[:-1] if k(x) == p[:-1].split()[-1]),
-    "opposite": lambda p: (lambda x: next(b for pair in ALL.opposites for a, b in (pair, pair[::-1]) if a == x))(
-        re.search(rf"the {p[:-1].split()[-1]} is (\w+)\.", p)[1]
-    ),
-    "extreme": lambda p: sorted(re.findall("[a-z]+", p)[:3], key=BY_SIZE.index)[-1 if "bigger" in p else 0],
-    "queue": lambda p: (lambda w: w[w.index(w[-1]) + (1 if "behind" in p else -1)])(re.sub(" and |, ", " ", p[:-1]).split()),
-}
+def answer(name: str, prompt: str) -> str:
+    """An independent reading of a prompt."""
+    words = re.findall("[a-z]+", prompt)
+    cue = words[-1]
+
+    def find(pattern: str) -> re.Match | None:
+        return re.search(pattern, prompt)
+
+    match name:
+        case "sentiment":
+            return "bright" if find(rf"{words[-2]} (\w+) an? ")[1] in ALL.luck else "dark"
+        case "where":
+            return find(rf"{cue} is \w+ the (\w+)\.")[1]
+        case "who":
+            return find(rf"(\w+) is \w+ the {cue}\.")[1]
+        case "claim":
+            return "yes" if find(rf"{words[-4]} is {words[-3]} the {cue}\.") else "no"
+        case "colour":
+            return find(rf"(\w+) {cue}\.")[1]
+        case "giving":
+            return (find(rf"gives the {cue} to (\w+)") or find(rf"(\w+) has a \w+ {cue}\."))[1]
+        case "counting":
+            return NUMBERS[len(re.findall(r"\ban? ", find(rf"{cue} buys ([^.]*)")[1])) - 1]
+        case "reversing":
+            return " ".join(words[-2::-1])
+        case "past_tense":
+            verb, rest = find(rf"{cue} (\w+) ([^.]*)\.").groups()
+            return f"{PAST[verb]} {rest}"
+        case "cipher":
+            return f"{code()[words[3]]} {code()[words[1]]} {words[0]}"
+        case "odd_one_out":
+            kinds = [kind_of(x) for x in words[:4]]
+            return next(x for x, kind in zip(words, kinds, strict=False) if kinds.count(kind) == 1)
+        case "kind":
+            return next(x for x in words[:3] if kind_of(x) == cue)
+        case "opposite":
+            trait = find(rf"the {cue} is (\w+)\.")[1]
+            return next(pair[1 - pair.index(trait)] for pair in ALL.opposites if trait in pair)
+        case "extreme":
+            return sorted(words[:3], key=BY_SIZE.index)[-1 if cue == "bigger" else 0]
+        case "queue":
+            line = [words[0], words[1], words[3]]
+            return line[line.index(cue) + (1 if words[-2] == "behind" else -1)]
+    raise AssertionError(f"no reading of {name}")
 
 
-def k(noun: str) -> str:
+def kind_of(noun: str) -> str:
     return next(kind for kind, nouns in KINDS.items() if noun in nouns)
 
 
 def test_the_answers_are_right(task):
     for row in (*task.train, *task.valid, *task.test, *task.ood):
-        assert ANSWERS[task.name](row.prompt) == row.completion, row
+        assert answer(task.name, row.prompt) == row.completion, row
 
 
 def test_the_code_is_a_code():
@@ -149,7 +174,7 @@ def test_the_code_is_a_code():
 def test_the_bundled_models_are_small_and_load_in_transformers(name):
     transformers = pytest.importorskip("transformers")
     ours = GPT.from_pretrained(name)
-    folder = next(path for path in (GPT.__module__ and __import__("minipeft").__path__)) + f"/models/{name}"
+    folder = Path(minipeft.__file__).parent / "models" / name
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
     text = transformers.AutoTokenizer.from_pretrained(folder)
     ids = [text.eos_token_id, *text("Anna is in the kitchen. Zob has a red hat.").input_ids]
@@ -164,12 +189,10 @@ def test_the_bundled_models_are_small_and_load_in_transformers(name):
 
 @pytest.mark.parametrize("name", ["mini-gpt2", "mini-llama"])
 def test_the_bundled_models_know_the_world(name):
-    from minipeft import pretrain
-
     rng = Random("a test of the test")
     stories = [tell(rng) for _ in range(200)]
     gap = pretrain.loss(GPT.from_pretrained(name), stories) - pretrain.limit(stories)
-    assert 0 < gap < 0.14       # log 1.15: perplexity within 15 % of the limit
+    assert 0 < gap < 0.14  # log 1.15: perplexity within 15 % of the limit
 
 
 def test_labels_cover_the_completion_and_its_end(task):

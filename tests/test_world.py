@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from minipeft import pretrain
+from minipeft.method import IGNORE
 from minipeft.tasks import world
 from minipeft.tasks.words import ALL, BY_SIZE, KINDS, PLURALS, a
 from minipeft.tasks.world import MADE_UP, VOCABULARY, Story, spread, tell, tokens
@@ -74,7 +75,7 @@ def small(monkeypatch):
     few.places.append("at the shop")
     few.kinds.clear()
     few.kinds.update({"animal": ["bee", "cow"], "fruit": ["apple"], "toy": ["ball", "doll"]})
-    del few.opposites[1:], few.glad[2:], few.sad[2:], few.luck[1:], few.bad_luck[1:]
+    del few.opposites[1:], few.glad[1:], few.sad[1:], few.luck[1:], few.bad_luck[1:], few.places[2:3]
     monkeypatch.setattr(world, "ALL", few)
     monkeypatch.setattr(world, "PEOPLE", {"bab": 0.6, "bac": 0.4})
     monkeypatch.setattr(world, "ANIMALS", ["a bee", "a cow"])
@@ -88,7 +89,7 @@ def small(monkeypatch):
 
 KINDS_OF_STORY = {
     "whereabouts": lambda s: world.whereabouts(s, "bab"),
-    "possession": lambda s: world.possession(s, "anna"),
+    "possession": lambda s: world.possession(s, "bab"),
     "feelings": lambda s: world.feelings(s, "anna", "lost"),
     "shopping": lambda s: world.shopping(s, "anna"),
     "echo": lambda s: world.echo(s, "bab"),
@@ -104,6 +105,8 @@ KINDS_OF_STORY = {
 @pytest.mark.parametrize("kind", KINDS_OF_STORY)
 def test_log_p_is_what_telling_every_story_gives(small, kind):
     """Independent of `spread`: a beginning is as probable as all the ways to tell a story that begins so."""
+    if kind == "shelf":  # goes over all things four times; the others need this many
+        del world.THINGS[3:]
     rng, told, begins = Explorer(), [], defaultdict(float)
     while not told or rng.next():
         s = Story(rng)
@@ -228,6 +231,17 @@ def test_words_have_one_meaning():
 
 
 # -- pre-training -----------------------------------------------------------------------------------------------------
+
+
+def test_drills_ask_only_what_was_said():
+    """A labelled token follows, earlier in the row, the same one or two tokens as it does here."""
+    for step, (x, y, *_) in enumerate(pretrain.drills(0, 10)):
+        for ids, labels in zip(x[:8].tolist(), y[:8].tolist(), strict=True):
+            assert sum(label != IGNORE for label in labels) >= 2
+            for i, label in enumerate(labels):
+                if label not in (IGNORE, VOCABULARY["."]):
+                    told = [ids[j + 1] for j in range(1, i) if ids[j] == ids[i]]
+                    assert told and (label in told), (step, i)
 
 
 def test_pretraining_is_bit_identical_and_lowers_the_loss(monkeypatch):

@@ -43,8 +43,8 @@ GRIEF = "cries sighs weeps frowns moans sobs".split()
 
 TO = "walks/walked runs/ran goes/went drives/drove comes/came rides/rode hurries/hurried travels/travelled".split()
 IT = (
-    "eats/ate washes/washed uses/used buys/bought sells/sold takes/took brings/brought carries/carried sees/saw "
-    "draws/drew hides/hid cleans/cleaned paints/painted holds/held keeps/kept throws/threw wants/wanted likes/liked "
+    "eats/ate washes/washed uses/used buys/bought sells/sold takes/took brings/brought carries/carried draws/drew "
+    "sees/saw hides/hid cleans/cleaned paints/painted holds/held keeps/kept throws/threw wants/wanted likes/liked "
     "loves/loved needs/needed shows/showed hears/heard leaves/left chooses/chose"
 ).split()
 IN = (
