@@ -400,7 +400,7 @@ draw.table([{"": key, "mini-gpt2": ours[key], "mini-llama": theirs[key]} for key
 # %% [markdown]
 # ## Where the numbers are
 #
-# **Predict first.** In a block of GPT-2, are there more numbers in the attention or in the MLP? By what factor? (Count matrices: q, k, v, o are $d \times d$ each; up and down are $4d \times d$.) And which part of a *small* model holds more than you would like?
+# **Predict first.** In a block of GPT-2, are there more numbers in the attention or in the MLP? By what factor? (Count matrices: q, k, v, o are $d \times d$ each; up and down are $4d \times d$.) And the table of tokens: does its share grow or shrink as real models get larger?
 #
 # Beside our two models stand two real ones, of which only the shapes are made, on torch's `meta` device, where tensors have no content. Their sizes are quoted from the configurations that their authors published.
 
@@ -459,7 +459,7 @@ draw.show(
 )
 
 # %% [markdown]
-# The MLP is at least two thirds of a block, yet most methods that put something beside a weight choose the attention. Keep this in mind when a paper says "we train 0.1 % of the parameters": a per cent of what, and where?
+# The MLP is two thirds of a block or more, yet most methods that put something beside a weight choose the attention. Keep this in mind when a paper says "we train 0.1 % of the parameters": a per cent of what, and where?
 #
 # Exercise 01.5 asks you for the formula behind these bars.
 
