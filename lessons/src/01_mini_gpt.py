@@ -199,61 +199,79 @@ print(f"the model's loss {loss:.3f} nats, the world's limit {limit:.3f}")
 print(inspect.getsource(gpt.Attention.forward))
 
 # %% [markdown]
-# `turn`, `past` and `mask` come later; without them this is the equation. To *see* the weights, we use a trick: if the values are the rows of the identity matrix, the averages of the values are the weights themselves.
+# `turn`, `past` and `mask` come later; without them this is the equation. To *see* the weights, we use a trick: if the values are the rows of the identity matrix, the averages of the values are the weights themselves. We look into the mini LLaMA, which has learnt to look things up in the clearest way.
 
 
 # %%
 def looks(model, idx):
     """The attention weights of a text, in every layer and head: (1, t) -> (L, h, t, t)."""
     c, t = model.c, idx.shape[1]
+    turn = gpt.turns(c, torch.arange(t), torch.float32) if c.style == "llama" else None  # see "Positions" below
     x, found = model.embed(idx), []
     for block in model.trunk:
         read = block.norm1(x)
         q, k = (rearrange(part(read), "b t (h e) -> b h t e", e=c.head_width) for part in (block.attn.q, block.attn.k))
+        if turn is not None:
+            q, k = gpt.rotate(q, *turn), gpt.rotate(k, *turn)
         found.append(gpt.attend(q, k, torch.eye(t).expand(1, c.kv_heads, t, t), None)[0])
-        x = block(x)
+        x = block(x, turn)
     return torch.stack(found)
 
 
-weights = looks(model, idx)
+weights = looks(llama, idx)
 print(tuple(weights.shape), "each row adds up to 1:", torch.allclose(weights.sum(-1), torch.ones(1)))
 
 # %% [markdown]
-# The last token, *the*, is to be continued with *forest*. Which heads look at the *forest* in the first sentence from there? Left: the weight, for every head of every block. Right: the whole map of the head where it is largest: each row is a token, and shows where it looks.
+# The last token, *the*, is to be continued with *forest*. Which heads look at the *forest* of the first sentence from there? And which heads look at the word just before, wherever they stand? Two tables, one number for each head of each block:
 
 # %%
 forest = words.index("forest")
 there = weights[:, :, -1, forest]  # (L, h)
-layer, head = divmod(there.argmax().item(), model.c.heads)
+before = weights.diagonal(-1, 2, 3).mean(-1)  # (L, h): the weight of token t - 1 for token t, on average
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.2), width_ratios=(1, 2))
-left.imshow(there, cmap="Greys", vmin=0, vmax=1, origin="lower")
-for i in range(model.c.layers):
-    for h in range(model.c.heads):
-        w = there[i, h].item()
-        left.text(h, i, f"{w:.0%}", ha="center", va="center", fontsize=8, color="white" if w > 0.5 else "black")
-left.add_patch(plt.Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, ec=draw.TRAINS, lw=2.5))
-left.set(xlabel="head", ylabel="block", title="from the last word to “forest”")
-left.set(xticks=range(model.c.heads), yticks=range(model.c.layers))
-right.imshow(weights[layer, head], cmap="Greys", vmin=0, vmax=1)
-right.add_patch(plt.Rectangle((forest - 0.5, len(ids) - 1.5), 1, 1, fill=False, ec=draw.TRAINS, lw=2.5))
-right.set_xticks(place, words, **slanted)
-right.set_yticks(place, words, fontsize=8)
-right.set(xlabel="is looked at (key)", ylabel="looks (query)", title=f"the weights of block {layer}, head {head}")
+fig, axes = plt.subplots(1, 2, figsize=(7, 2.9))
+for ax, table, title in zip(
+    axes, (before, there), ("to the word before", "from the last word to “forest”"), strict=True
+):
+    ax.imshow(table, cmap="Greys", vmin=0, vmax=1, origin="lower", aspect="auto")
+    for i, h in torch.cartesian_prod(torch.arange(table.shape[0]), torch.arange(table.shape[1])).tolist():
+        w = table[i, h].item()
+        ax.text(h, i, f"{w:.0%}", ha="center", va="center", fontsize=9, color="white" if w > 0.5 else "black")
+    ax.set(xlabel="head", ylabel="block", title=f"weight {title}", xticks=range(4), yticks=range(4))
+fig.tight_layout()
 draw.show(
     fig,
-    "Left: a table of blocks and heads; a few of them give most of their weight to forest, and the strongest is marked. Right: the attention map of this head, empty above the diagonal; in its last row the cell at forest is dark.",
+    "Two tables of blocks and heads. Left: in block 0 there is a head that gives nearly all its weight to the word before. Right: in a higher block there are heads that give nearly all their weight to forest.",
 )
 
 # %% [markdown]
-# The upper right half of the map is empty: that is the causal mask. And the marked cell is the model at work: it has found the place in the text.
+# The strongest head of each table, in full. Each row is a token, and shows where it looks:
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(9.5, 4.6), sharey=True)
+for ax, table in zip(axes, (before, there), strict=True):
+    layer, head = divmod(table.argmax().item(), llama.c.heads)
+    ax.imshow(weights[layer, head], cmap="Greys", vmin=0, vmax=1)
+    ax.set_xticks(place, words, **slanted)
+    ax.set_yticks(place, words, fontsize=8)
+    ax.set(xlabel="is looked at (key)", title=f"block {layer}, head {head}")
+axes[0].set_ylabel("looks (query)")
+axes[1].add_patch(plt.Rectangle((forest - 0.5, len(ids) - 1.5), 1, 1, fill=False, ec=draw.TRAINS, lw=2.5))
+fig.tight_layout()
+draw.show(
+    fig,
+    "Two attention maps, both empty above the diagonal. Left: each word looks at the one before it. Right: each word looks at those that could follow it; the last row is dark at forest, which is marked.",
+)
+
+# %% [markdown]
+# The upper right half of both maps is empty: that is the causal mask. And together they are a small machine. In the lower block, each token learns which words came just before it, and writes that into its vector: *forest* now says "I came after *to the*". In the higher block, the last *the* asks: who came after *to the*? The marked cell is the answer. This pair of heads has a name, an **induction head** (Olsson et al., 2022, [arXiv 2209.11895](https://arxiv.org/abs/2209.11895)), and it is found in large models as well.
 #
 # Is it really *looked up*, and not learnt by heart that Tom is fond of forests? Change the facts, and see.
 
 # %%
 for fact in ("tom runs to the forest", "tom runs to the market", "tom sleeps in the barn"):
     ask = tokenizer.start + tokenizer.encode(f"every day {fact}. yesterday he")
-    print(fact, "→ yesterday he", tokenizer.decode(generate(model, [ask], 4)[0]))
+    print(fact, "→ yesterday he", tokenizer.decode(generate(llama, [ask], 4)[0]))
 
 # %% [markdown]
 # **Predict first.** One token in the middle of the text, *forest*, is exchanged for *river*. Which of the logits change: those before it, its own, those after it?
@@ -262,7 +280,7 @@ for fact in ("tom runs to the forest", "tom runs to the market", "tom sleeps in 
 # NBVAL_CHECK_OUTPUT
 other = idx.clone()
 other[0, forest] = tokenizer.encode("river")[0]
-moved = (model(other) - model(idx)).abs().amax(-1)[0] > 1e-5
+moved = (llama(other) - llama(idx)).abs().amax(-1)[0] > 1e-5
 print(" ".join(word.upper() if change else word for word, change in zip(words[1:], moved[1:], strict=True)))
 
 # %% [markdown]

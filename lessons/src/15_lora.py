@@ -39,9 +39,9 @@ import torch.nn.functional as F
 from minipeft import GPT, LoRA, counts, detach, evaluate, fit, merge, tasks
 from minipeft.course import ask, check, draw, learner
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # for models as small as these, one core is quickest
 task = tasks.load("where")
-base_name = "mini-gpt2"
+base_name = "mini-llama"
 base = GPT.from_pretrained(base_name).eval()
 
 # %% [markdown]
@@ -192,15 +192,16 @@ draw.show(fig, "The training loss falls by orders of magnitude within 200 steps,
 # Three counts that papers like to mix up: how many numbers **train**, how many numbers of the model are **changed** by it,
 # and the **rank** of the change.
 #
-# **Predict first.** The model has 4 layers of width 96, and LoRA stands at `attn.q` and `attn.v` with rank 8. How many
-# numbers train? How many are changed?
+# **Predict first.** The model has 4 layers of width 96, and LoRA stands at `attn.q` and `attn.v` with rank 8. The queries' weight
+# is 96 × 96; two heads share their values, so the values' weight is 48 × 96. How many numbers train? How many are changed?
 
 # %%
 # NBVAL_CHECK_OUTPUT
 print(counts(model))
 c = base.c
-print("trains :", 2 * c.layers * (c.width + c.width) * 8)
-print("changes:", 2 * c.layers * c.width * c.width)
+d_kv = c.kv_heads * c.head_width
+print("trains :", c.layers * 8 * ((c.width + c.width) + (c.width + d_kv)))
+print("changes:", c.layers * (c.width * c.width + c.width * d_kv))
 
 # %% [markdown]
 # Next, memory. A training step keeps the activations that the backward pass will need. Frozen weights need no gradient of
