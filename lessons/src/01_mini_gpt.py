@@ -264,7 +264,36 @@ draw.show(
 )
 
 # %% [markdown]
-# The upper right half of both maps is empty: that is the causal mask. And together they are a small machine. In the lower block, each token learns which words came just before it, and writes that into its vector: *forest* now says "I came after *to the*". In the higher block, the last *the* asks: who came after *to the*? The marked cell is the answer. This pair of heads has a name, an **induction head** (Olsson et al., 2022, [arXiv 2209.11895](https://arxiv.org/abs/2209.11895)), and it is found in large models as well.
+# The upper right half of both maps is empty: that is the causal mask. And together they look like a small machine. In the lower block each token learns which word stands before it, and writes that into its vector: *forest* now says "I come after *the*". In the higher block the last *the* asks: who comes after such a *the* as me? The marked cell is the answer; a few rows higher, *he* finds *runs*, to put it into the past. Such a pair has a name, an **induction head** (Olsson et al., 2022, [arXiv 2209.11895](https://arxiv.org/abs/2209.11895)), and large models have it too.
+#
+# A picture of where a head looks is not yet a proof of what it is good for. So we switch heads off: the Linear `o` reads the heads side by side, and the columns that read one head are set to zero.
+#
+# **Predict first.** What happens to *ran* and to *forest* without the two heads that look most at the word before? Without the block that finds *forest*? And without the last block's heads?
+
+
+# %%
+def without(model, heads):
+    """A copy of the model in which some heads, (block, head) each, have nothing to say."""
+    model, e = copy.deepcopy(model), model.c.head_width
+    for block, head in heads:
+        model.trunk[block].attn.o.weight[:, head * e : (head + 1) * e] = 0
+    return model
+
+
+h, ran, said = llama.c.heads, words.index("ran"), tokenizer.encode("forest")[0]
+finds, last = there.argmax().item() // h, llama.c.layers - 1
+trials = {
+    "no head": [],
+    "two that look at the word before": [divmod(i, h) for i in before.flatten().topk(2).indices.tolist()],
+    f"all of block {finds}, which finds": [(finds, i) for i in range(h)],
+    f"all of block {last}, the last": [(last, i) for i in range(h)],
+}
+for name, heads in trials.items():
+    p = without(llama, heads)(idx)[0].softmax(-1)
+    print(f"without {name:34} ran {p[ran - 1, ids[ran]]:6.1%}   forest {p[-1, said]:6.1%}")
+
+# %% [markdown]
+# Without either half of the machine, both answers are gone; the last block's attention is not needed for them. Keep this experiment in mind: for what a part does, take it away and measure.
 #
 # Is it really *looked up*, and not learnt by heart that Tom is fond of forests? Change the facts, and see.
 
@@ -544,7 +573,7 @@ with cached(wide):
 fig, ax = plt.subplots(figsize=(6.5, 3))
 ax.plot(lengths, whole, "o-", color="0.5", ms=3, label="without a cache: the whole text again")
 ax.plot(lengths, single, "o-", color=draw.TRAINS, ms=3, label="with a cache: one token")
-ax.set(xlabel="tokens in the text", ylabel="processor time for one more token (ms)", ylim=(0, None))
+ax.set(xlabel="tokens in the text", ylabel="time of one more token (ms)", ylim=(0, None))
 ax.legend(frameon=False)
 draw.show(
     fig,
