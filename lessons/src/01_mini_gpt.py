@@ -283,14 +283,14 @@ def without(model, heads):
 h, ran, said = llama.c.heads, words.index("ran"), tokenizer.encode("forest")[0]
 finds, last = there.argmax().item() // h, llama.c.layers - 1
 trials = {
-    "no head": [],
-    "two that look at the word before": [divmod(i, h) for i in before.flatten().topk(2).indices.tolist()],
-    f"all of block {finds}, which finds": [(finds, i) for i in range(h)],
-    f"all of block {last}, the last": [(last, i) for i in range(h)],
+    "with every head": [],
+    "without the two that look at the word before": [divmod(i, h) for i in before.flatten().topk(2).indices.tolist()],
+    f"without those of block {finds}, which finds": [(finds, i) for i in range(h)],
+    f"without those of block {last}, the last": [(last, i) for i in range(h)],
 }
 for name, heads in trials.items():
     p = without(llama, heads)(idx)[0].softmax(-1)
-    print(f"without {name:34} ran {p[ran - 1, ids[ran]]:6.1%}   forest {p[-1, said]:6.1%}")
+    print(f"{name:44}  ran {p[ran - 1, ids[ran]]:6.1%}   forest {p[-1, said]:6.1%}")
 
 # %% [markdown]
 # Without either half of the machine, both answers are gone; the last block's attention is not needed for them. Keep this experiment in mind: for what a part does, take it away and measure.
