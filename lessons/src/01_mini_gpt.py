@@ -290,7 +290,7 @@ trials = {
 }
 for name, heads in trials.items():
     p = without(llama, heads)(idx)[0].softmax(-1)
-    print(f"{name:44}  ran {p[ran - 1, ids[ran]]:6.1%}   forest {p[-1, said]:6.1%}")
+    print(f"{name:45}  ran {p[ran - 1, ids[ran]]:6.1%}   forest {p[-1, said]:6.1%}")
 
 # %% [markdown]
 # Without either half of the machine, both answers are gone; the last block's attention is not needed for them. Keep this experiment in mind: for what a part does, take it away and measure.
