@@ -129,6 +129,10 @@ def table(done: dict[tuple, dict], model: str) -> list[dict]:
     return rows
 
 
+def complete(row: dict) -> bool:
+    return all(row[way] for way in ("base", "words", *WAYS))
+
+
 def mean(values: list[float]) -> float:
     return statistics.mean(values) if values else float("nan")
 
@@ -165,12 +169,17 @@ def findings(rows: list[dict]) -> list[str]:
     def names(found: list[dict]) -> str:
         return f"{len(found)} of {len(rows)} tasks ({', '.join(r['task'] for r in found) or 'none'})"
 
+    if not rows:
+        return []
+    several = any(len(row["full"]) > 1 for row in rows)
     return [
         f"The untuned model is at most 10 points above chance on {names(new)}.",
         f"Of those, full fine-tuning reaches 90 % on {names(learnt)}.",
         "LoRA and Adapters close at least 80 % of the gap from base to full, the same steps from random weights at "
         f"most half of it, and a bag of words stays below 80 %, on {names(needed)}.",
-        f"Rank 1 stays behind full fine-tuning by more than twice the spread over seeds on {names(ranked)}.",
+        f"Rank 1 stays behind full fine-tuning by more than twice the spread over seeds on {names(ranked)}."
+        if several
+        else "There is one seed so far, so no spread to compare rank 1 with full fine-tuning by.",
     ]
 
 
@@ -213,7 +222,7 @@ def write(done: dict[tuple, dict]) -> None:
         text.append(f"Of {total:,} numbers train: {', '.join(trained) or 'not measured yet'}.\n")
         text.append("| task | " + " | ".join(HEADS.values()) + " |\n|---|" + "---:|" * len(HEADS))
         text += ["| " + " | ".join([row["task"], *(cell(row[way]) for way in HEADS)]) + " |" for row in rows]
-        whole = [row for row in rows if all(row[way] for way in ("base", "words", *WAYS))]
+        whole = list(filter(complete, rows))
         text.append("\n" + "\n".join(f"- {line}" for line in findings(whole)) + "\n")
         if len(whole) < len(rows):
             text.append(
@@ -226,7 +235,7 @@ def write(done: dict[tuple, dict]) -> None:
         out = csv.writer(file)
         out.writerow(["model", "task", *HEADS])
         for model in MODELS:
-            for row in table(done, model):
+            for row in filter(complete, table(done, model)):
                 out.writerow([model, row["task"], *(f"{mean(row[way]):.1f}" for way in HEADS)])
 
 
