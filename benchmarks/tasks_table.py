@@ -209,6 +209,8 @@ def write(done: dict[tuple, dict]) -> None:
         f"Made by `python benchmarks/tasks_table.py` on {platform.machine()}, two processes of one thread each, torch "
         f"{torch.__version__.split('+')[0]}; full fine-tuning took {statistics.median(seconds):.0f} s a run (median). "
         "Every run is in `benchmarks/tasks_runs.csv`.\n",
+        f"Learning rates: {', '.join(f'{HEADS[way]} {lr:g}' for way, (_, lr) in WAYS.items())}. They were set once and "
+        "not searched, so a method that stays behind may only want another one.\n",
     ]
     for model in MODELS:
         rows = table(done, model)

@@ -346,9 +346,9 @@ print(
 # The spectrum falls fast, but it does not stop at 8: full fine-tuning uses many directions a little. LoRA does not have to
 # copy that change, only to find *one* change of low rank that solves the task.
 #
-# How low may the rank be? That depends on what the task asks for. Most of ours want something that the model can do
-# already, in a form that it does not know, and a change of rank 1 in eight matrices is enough for that. The task `cipher`
-# wants a code of some sixty words learnt by heart, which is new to the model.
+# How low may the rank be? That depends on what the task asks for. Most of ours were made to want something that the
+# stories hold already, in a form that the model does not know. The task `cipher` wants a code of some sixty words learnt by
+# heart, which is new to the model.
 #
 # **Predict first.** Where will rank 1 fall behind?
 #
@@ -364,11 +364,11 @@ with open("data/tasks.csv", newline="") as file:
 draw.table([{head: row[key] for key, head in shown.items()} for row in results])
 
 # %% [markdown]
-# Read the rows. Where the base can nearly do the task (`sentiment`, `reversing`, `opposite`), a small rank is as good as
-# everything. `cipher` is out of reach for both ranks: sixty facts to be learnt by heart in two hundred steps want more
-# numbers than the queries and values of LoRA have, and full fine-tuning learns them. And on `who`, `claim` and `colour`
-# *nobody* gets far: there the base itself lacks a skill (to look something up backwards), and no fine-tuning of this length
-# makes up for it. A method can only be judged on a base that is worth tuning.
+# Read the rows; they are of one seed, so differences of a few points mean nothing. On `sentiment` and `opposite` even rank 1
+# comes close to full fine-tuning; `reversing` wants more than rank 1, and rank 8 is enough. On `cipher` neither rank gets
+# anywhere in these two hundred steps at this one learning rate, and full fine-tuning learns it all. The table cannot say
+# why: the rank, the two places, or the rate? You could try each. On `who`, `claim` and `colour` *nobody* gets far, full
+# fine-tuning included, so these rows say something about the base, and nothing about the methods.
 
 # %% [markdown]
 # ## Its nearest relatives
@@ -465,8 +465,9 @@ print("after: ", evaluate(model, task))
 # 5. It merges into the base, and then costs nothing at inference.
 #
 # **The paper's headline**, quoted from its tables: on GPT-3 175B, 4.7 million trained numbers reach 73.4 % on WikiSQL and
-# 91.7 % on MultiNLI-matched, where full fine-tuning reaches 73.8 % and 89.5 %. Our toy agrees in kind: on most tasks LoRA
-# comes within a few points of full fine-tuning with about two per cent of the numbers.
+# 91.7 % on MultiNLI-matched, where full fine-tuning reaches 73.8 % and 89.5 %. Our toy agrees in part: on most rows LoRA
+# comes within a few points of full fine-tuning with about two per cent of the numbers, on `cipher` and `odd_one_out` it does
+# not.
 #
 # **Further reading.** The paper's section 7 asks which subspace LoRA finds. Aghajanyan et al. (2020), lesson 14, made the
 # same bet before, on the whole model at once. In the library, `minipeft/reparametrization/lora.py` is the method, and
