@@ -1,0 +1,26 @@
+from . import Mutant
+
+FILE = "reparametrization/lora.py"
+MUTANTS = [
+    Mutant(
+        "the scale is left out of what is merged",
+        {"return self.scale * self.B @ self.A": "return self.B @ self.A"},
+        "test_every_method.py::test_merge[gpt2-lora]",
+    ),
+    Mutant(
+        "both matrices start random: the start is not the base",
+        {"self.B = nn.Parameter(torch.zeros(d_out, rank))": "self.B = nn.Parameter(0.02 * torch.randn(d_out, rank))"},
+        "test_every_method.py::test_start[gpt2-lora]",
+    ),
+    Mutant(
+        "the scale is alpha alone",
+        {"dropout = alpha / rank, dropout": "dropout = alpha, dropout"},
+        "test_lora.py::test_equals_peft[gpt2-to0]",
+    ),
+    Mutant(
+        "dropout while evaluating",
+        {"F.dropout(x, self.dropout, self.training)": "F.dropout(x, self.dropout, True)"},
+        "test_lora.py::test_dropout_on_the_branch_alone[gpt2]",
+        {"dropout": 0.1},
+    ),
+]
