@@ -195,6 +195,13 @@ def thaw(part: nn.Module, key: str, start: Tensor | None = None) -> None:
     getattr(part, key).requires_grad_(True)
 
 
+def thaw_norms(model: nn.Module, layers: Collection[int] | None = None) -> None:
+    """Let the norms' gains and biases train: those of these layers, and of the last norm, which has no layer."""
+    for norm in map(inner, (find(model, ["norm1", "norm2"], layers) | find(model, ["norm"])).values()):
+        for key in dict(norm.named_parameters()):
+            thaw(norm, key)
+
+
 def thawed(part: nn.Module) -> dict[str, Tensor | None]:
     """{key: its value before it was thawed} for a part's own parameters; None: there was none."""
     return {key.removesuffix(BEFORE): value for key, value in part._buffers.items() if key.endswith(BEFORE)}

@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from ..method import Method
-from ..surgery import Serial, find, inner, thaw, wrap
+from ..surgery import Serial, thaw_norms, wrap
 
 ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
 
@@ -68,7 +68,4 @@ class Adapters(Method):
         places = ("attn", "mlp") if self.placement == "houlsby" else ("block",)
         wrap(model, places, lambda part: Serial(part, self.branch(model.c.width)), self.layers)
         if self.placement == "houlsby" if self.norms is None else self.norms:
-            norms = find(model, ["norm1", "norm2"], self.layers) | find(model, ["norm"])
-            for norm in map(inner, norms.values()):
-                for key in dict(norm.named_parameters()):
-                    thaw(norm, key)
+            thaw_norms(model, self.layers)
