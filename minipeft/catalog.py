@@ -6,6 +6,7 @@ A method joins all of them by one row here.
 from typing import NamedTuple
 
 from .additive.adapters import Adapters
+from .additive.ia3 import IA3
 from .hybrid.compacter import Compacter
 from .method import Method
 from .reparametrization.lora import LoRA
@@ -24,6 +25,7 @@ class Entry(NamedTuple):
 
 CATALOG = (
     Entry("adapters", Adapters, "additive", "6.1", 3, "arXiv 1902.00751", "a small network after each sub-layer"),
+    Entry("ia3", IA3, "additive", "8.2", 9, "arXiv 2205.05638", "scales of keys, values and the MLP's hidden layer"),
     Entry("bitfit", BitFit, "selective", "9.1", 10, "arXiv 2106.10199", "the biases and nothing else"),
     Entry("lora", LoRA, "reparametrization", "10.2", 15, "arXiv 2106.09685", "a change of low rank"),
     Entry("compacter", Compacter, "hybrid", "11.4", 21, "arXiv 2106.04647", "adapters of shared Kronecker products"),
