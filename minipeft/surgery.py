@@ -136,9 +136,9 @@ def wrap(
     make: Callable[[nn.Module], Wrapper],
     layers: Collection[int] | None = None,
 ) -> None:
-    """Replace each part called one of `names` by make(part)."""
+    """Replace each part called one of `names` by make(part), which becomes of its type, on its device, in its mode."""
     for path, part in find(model, names, layers).items():
-        model.set_submodule(path, make(part).to(next(part.parameters())))
+        model.set_submodule(path, make(part).to(next(part.parameters())).train(part.training))
 
 
 def reparametrize(model: nn.Module, make: Callable[[str, Tensor], nn.Module | None]) -> None:
