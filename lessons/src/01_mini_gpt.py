@@ -199,76 +199,58 @@ print(f"the model's loss {loss:.3f} nats, the world's limit {limit:.3f}")
 print(inspect.getsource(gpt.Attention.forward))
 
 # %% [markdown]
-# `turn`, `past` and `mask` come later; without them this is the equation. To *see* the weights, we use a trick: if the values are the rows of the identity matrix, the averages of the values are the weights themselves. We look into the mini LLaMA, which has learnt to look things up in the clearest way.
+# `turn`, `past` and `mask` come later; without them this is the equation. To *see* the weights, we use a trick: if the values are the rows of the identity matrix, the averages of the values are the weights themselves.
 
 
 # %%
 def looks(model, idx):
-    """The attention weights of a text, in every layer and head: (1, t) -> (L, h, t, t)."""
-    c, t = model.c, idx.shape[1]
-    turn = gpt.turns(c, torch.arange(t), torch.float32) if c.style == "llama" else None  # see "Positions" below
-    x, found = model.embed(idx), []
+    """The attention weights of a text, in every block and head of a GPT-2: (1, t) -> (L, h, t, t)."""
+    c, x, found = model.c, model.embed(idx), []
     for block in model.trunk:
         read = block.norm1(x)
         q, k = (rearrange(part(read), "b t (h e) -> b h t e", e=c.head_width) for part in (block.attn.q, block.attn.k))
-        if turn is not None:
-            q, k = gpt.rotate(q, *turn), gpt.rotate(k, *turn)
-        found.append(gpt.attend(q, k, torch.eye(t).expand(1, c.kv_heads, t, t), None)[0])
-        x = block(x, turn)
+        found.append(gpt.attend(q, k, torch.eye(idx.shape[1]).expand(1, c.heads, -1, -1), None)[0])
+        x = block(x)
     return torch.stack(found)
 
 
-weights = looks(llama, idx)
+weights = looks(model, idx)
 print(tuple(weights.shape), "each row adds up to 1:", torch.allclose(weights.sum(-1), torch.ones(1)))
 
 # %% [markdown]
-# The last token, *the*, is to be continued with *forest*. Which heads look at the *forest* of the first sentence from there? And which heads look at the word just before, wherever they stand? Two tables, one number for each head of each block:
+# The last token, *the*, is to be continued with *forest*. Which heads look from there at the *forest* of the first sentence? On the left, one number for each head of each block; on the right the strongest of these heads in full. Each row is a token, and shows where it looks.
 
 # %%
 forest = words.index("forest")
 there = weights[:, :, -1, forest]  # (L, h)
-before = weights.diagonal(-1, 2, 3).mean(-1)  # (L, h): the weight of token t - 1 for token t, on average
+by_strength = [divmod(i, model.c.heads) for i in there.flatten().argsort(descending=True).tolist()]  # (block, head)
 
-fig, axes = plt.subplots(1, 2, figsize=(7, 2.9))
-for ax, table, title in zip(
-    axes, (before, there), ("to the word before", "from the last word to “forest”"), strict=True
-):
-    ax.imshow(table, cmap="Greys", vmin=0, vmax=1, origin="lower", aspect="auto")
-    for i, h in torch.cartesian_prod(torch.arange(table.shape[0]), torch.arange(table.shape[1])).tolist():
-        w = table[i, h].item()
-        ax.text(h, i, f"{w:.0%}", ha="center", va="center", fontsize=9, color="white" if w > 0.5 else "black")
-    ax.set(xlabel="head", ylabel="block", title=f"weight {title}", xticks=range(4), yticks=range(4))
-fig.tight_layout()
-draw.show(
-    fig,
-    "Two tables of blocks and heads. Left: in block 0 there is a head that gives nearly all its weight to the word before. Right: in a higher block there are heads that give nearly all their weight to forest.",
+fig, axes = plt.subplots(1, 2, figsize=(9.5, 4.4), width_ratios=(1, 1.25))
+axes[0].imshow(there, cmap="Greys", vmin=0, vmax=1, origin="lower", aspect="auto")
+for i, h in torch.cartesian_prod(torch.arange(model.c.layers), torch.arange(model.c.heads)).tolist():
+    w = there[i, h].item()
+    axes[0].text(h, i, f"{w:.0%}", ha="center", va="center", color="white" if w > 0.5 else "black")
+axes[0].set(
+    xlabel="head", ylabel="block", title="weight of “forest” for the last word", xticks=range(4), yticks=range(4)
 )
-
-# %% [markdown]
-# The strongest head of each table, in full. Each row is a token, and shows where it looks:
-
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(9.5, 4.6), sharey=True)
-for ax, table in zip(axes, (before, there), strict=True):
-    layer, head = divmod(table.argmax().item(), llama.c.heads)
-    ax.imshow(weights[layer, head], cmap="Greys", vmin=0, vmax=1)
-    ax.set_xticks(place, words, **slanted)
-    ax.set_yticks(place, words, fontsize=8)
-    ax.set(xlabel="is looked at (key)", title=f"block {layer}, head {head}")
-axes[0].set_ylabel("looks (query)")
+block, head = by_strength[0]
+axes[1].imshow(weights[block, head], cmap="Greys", vmin=0, vmax=1)
+axes[1].set_xticks(place, words, **slanted)
+axes[1].set_yticks(place, words, fontsize=8)
+axes[1].set(xlabel="is looked at (key)", ylabel="looks (query)", title=f"block {block}, head {head}")
 axes[1].add_patch(plt.Rectangle((forest - 0.5, len(ids) - 1.5), 1, 1, fill=False, ec=draw.TRAINS, lw=2.5))
 fig.tight_layout()
 draw.show(
     fig,
-    "Two attention maps, both empty above the diagonal. Left: each word looks at the one before it. Right: each word looks at those that could follow it; the last row is dark at forest, which is marked.",
+    "Left: a table of blocks and heads; in block 1 three heads give half their weight and more to forest, all others next to none. Right: the map of one of these heads, empty above the diagonal; the last row is dark at forest, which is marked.",
 )
 
 # %% [markdown]
-# The upper right half of both maps is empty: that is the causal mask. And together they look like a small machine. In the lower block each token learns which word stands before it, and writes that into its vector: *forest* now says "I come after *the*". In the higher block the last *the* asks: who comes after such a *the* as me? The marked cell is the answer; a few rows higher, *he* finds *runs*, to put it into the past. Such a pair has a name, an **induction head** (Olsson et al., 2022, [arXiv 2209.11895](https://arxiv.org/abs/2209.11895)), and large models have it too.
+# The upper right half of the map is empty: that is the causal mask. And three heads of block 1 find the word that followed *the* the last time; a few rows higher *he* finds *runs*, to put it into the past. A head that looks for what came next when the text was here before is called an **induction head** (Olsson et al., 2022, [arXiv 2209.11895](https://arxiv.org/abs/2209.11895)); large models have them too. It cannot do this alone: for *forest* to be found as "what comes after *tom runs to the*", its vector must say so, and somebody below must have written that into it.
 #
 # A picture of where a head looks is not yet a proof of what it is good for. So we switch heads off: the Linear `o` reads the heads side by side, and the columns that read one head are set to zero.
 #
-# **Predict first.** What happens to *ran* and to *forest* without the two heads that look most at the word before? Without the block that finds *forest*? And without the last block's heads?
+# **Predict first.** What happens to *ran* and to *forest* without the strongest of these heads? Without all three? Without the heads of block 0, none of which looks at *forest* from the last word? And without those of the last block?
 
 
 # %%
@@ -280,27 +262,28 @@ def without(model, heads):
     return model
 
 
-h, ran, said = llama.c.heads, words.index("ran"), tokenizer.encode("forest")[0]
-finds, last = there.argmax().item() // h, llama.c.layers - 1
+ran, said, last = words.index("ran"), tokenizer.encode("forest")[0], model.c.layers - 1
 trials = {
     "with every head": [],
-    "without the two that look at the word before": [divmod(i, h) for i in before.flatten().topk(2).indices.tolist()],
-    f"without those of block {finds}, which finds": [(finds, i) for i in range(h)],
-    f"without those of block {last}, the last": [(last, i) for i in range(h)],
+    "without the strongest": by_strength[:1],
+    "without the two strongest": by_strength[:2],
+    "without the three strongest": by_strength[:3],
+    "without those of block 0": [(0, i) for i in range(model.c.heads)],
+    f"without those of block {last}, the last": [(last, i) for i in range(model.c.heads)],
 }
 for name, heads in trials.items():
-    p = without(llama, heads)(idx)[0].softmax(-1)
-    print(f"{name:45}  ran {p[ran - 1, ids[ran]]:6.1%}   forest {p[-1, said]:6.1%}")
+    p = without(model, heads)(idx)[0].softmax(-1)
+    print(f"{name:36}  ran {p[ran - 1, ids[ran]]:6.1%}   forest {p[-1, said]:6.1%}")
 
 # %% [markdown]
-# Without either half of the machine, both answers are gone; the last block's attention is not needed for them. Keep this experiment in mind: for what a part does, take it away and measure.
+# Without the strongest head hardly anything happens: the others do the same work. Only when all three are gone is *forest* gone with them. The heads of block 0 never look there, and nothing works without them: they tell the tokens what stands around them. The last block's attention is not needed at all here. Keep this experiment in mind: for what a part does, take it away and measure, and remember that others may stand in for it.
 #
 # Is it really *looked up*, and not learnt by heart that Tom is fond of forests? Change the facts, and see.
 
 # %%
 for fact in ("tom runs to the forest", "tom runs to the market", "tom sleeps in the barn"):
     ask = tokenizer.start + tokenizer.encode(f"every day {fact}. yesterday he")
-    print(fact, "→ yesterday he", tokenizer.decode(generate(llama, [ask], 4)[0]))
+    print(fact, "→ yesterday he", tokenizer.decode(generate(model, [ask], 4)[0]))
 
 # %% [markdown]
 # **Predict first.** One token in the middle of the text, *forest*, is exchanged for *river*. Which of the logits change: those before it, its own, those after it?
@@ -309,7 +292,7 @@ for fact in ("tom runs to the forest", "tom runs to the market", "tom sleeps in 
 # NBVAL_CHECK_OUTPUT
 other = idx.clone()
 other[0, forest] = tokenizer.encode("river")[0]
-moved = (llama(other) - llama(idx)).abs().amax(-1)[0] > 1e-5
+moved = (model(other) - model(idx)).abs().amax(-1)[0] > 1e-5
 print(" ".join(word.upper() if change else word for word, change in zip(words[1:], moved[1:], strict=True)))
 
 # %% [markdown]
