@@ -8,6 +8,7 @@ from typing import NamedTuple
 from .additive.adamix import AdaMix
 from .additive.adapters import Adapters
 from .additive.ia3 import IA3
+from .additive.prefix_tuning import PrefixTuning
 from .hybrid.compacter import Compacter
 from .method import Method
 from .reparametrization.lora import LoRA
@@ -27,6 +28,7 @@ class Entry(NamedTuple):
 CATALOG = (
     Entry("adapters", Adapters, "additive", "6.1", 3, "arXiv 1902.00751", "a small network after each sub-layer"),
     Entry("adamix", AdaMix, "additive", "6.2", 4, "arXiv 2205.12410", "adapters drawn at random, averaged later"),
+    Entry("prefix-tuning", PrefixTuning, "additive", "7.2", 6, "arXiv 2101.00190", "a learned KV cache in each block"),
     Entry("ia3", IA3, "additive", "8.2", 9, "arXiv 2205.05638", "scales of keys, values and the MLP's hidden layer"),
     Entry("bitfit", BitFit, "selective", "9.1", 10, "arXiv 2106.10199", "the biases and nothing else"),
     Entry("lora", LoRA, "reparametrization", "10.2", 15, "arXiv 2106.09685", "a change of low rank"),

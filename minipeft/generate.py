@@ -152,9 +152,9 @@ def _checked(model: GPT, prompts: Sequence[Sequence[int]], max_new: int) -> list
             raise ValueError(f"prompt {i} is empty: give at least one token, such as the tokenizer's start or end")
         if bad := [token for token in row if not 0 <= token < model.c.vocab]:
             raise ValueError(f"prompt {i}: token id {bad[0]} is outside the vocabulary 0..{model.c.vocab - 1}")
-        if len(row) + max_new > model.c.context:
+        if len(row) + max_new > model.room:
             raise ValueError(
                 f"prompt {i} has {len(row)} tokens, which with max_new = {max_new} makes {len(row) + max_new}: "
-                f"this model's context is {model.c.context}"
+                f"this model's context is {model.room}"
             )
     return rows

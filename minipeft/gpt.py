@@ -229,7 +229,7 @@ class GPT(nn.Module):
 
     def __init__(self, c: Config):
         super().__init__()
-        self.c = c
+        self.c, self.room = c, c.context  # the most tokens it can be given; what a method puts before them takes room
         self.tokens = nn.Embedding(c.vocab, c.width)
         self.positions = nn.Embedding(c.context, c.width) if c.style == "gpt2" else None
         self.trunk = Trunk(c)
@@ -251,8 +251,8 @@ class GPT(nn.Module):
     def embed(self, idx: Tensor, start: int = 0, mask: Tensor | None = None) -> Tensor:
         """The residual stream's first value: (b, t) -> (b, t, d)."""
         end = start + idx.shape[1]
-        if end > self.c.context:
-            raise ValueError(f"{end} tokens are too many: this model's context is {self.c.context}")
+        if end > self.room:
+            raise ValueError(f"{end} tokens are too many: this model's context is {self.room}")
         if mask is not None and mask.shape != (idx.shape[0], end):
             raise ValueError(f"mask must be (b, start + t) = {(idx.shape[0], end)}, not {tuple(mask.shape)}")
         try:

@@ -65,6 +65,17 @@ class Serial(Wrapper):
         return h + self.branch(h)
 
 
+class Later(Wrapper):
+    """GPT-2's table of positions for tokens that `n` learned ones come before."""
+
+    def __init__(self, base: nn.Module, n: int):
+        super().__init__(base)
+        self.n = n
+
+    def forward(self, where: Tensor) -> Tensor:
+        return self.base(where + self.n)
+
+
 # -- find -------------------------------------------------------------------------------------------------------------
 
 
@@ -152,6 +163,19 @@ def reparametrize(model: nn.Module, make: Callable[[str, Tensor], nn.Module | No
                 if key in thawed(inner(part)):
                     raise ValueError(f"another method trains {name}.{key} in place: it can't be re-expressed as well")
                 parametrize.register_parametrization(inner(part), key, new.to(p))
+
+
+def make_room(model: nn.Module, n: int) -> None:
+    """Let the text begin n positions later: something learned takes the first n.
+
+    Rotary positions need nothing here, only their differences count.
+    Raises ValueError if that leaves no room for a text.
+    """
+    if n >= model.room:
+        raise ValueError(f"{n} learned positions leave no room for a text: this model's context is {model.room}")
+    model.room -= n
+    if model.positions is not None:
+        wrap(model, "positions", lambda table: Later(table, n))
 
 
 @contextmanager
@@ -303,3 +327,5 @@ def _plain(model: nn.Module) -> None:
             del past[:]
     model.attached = ()
     model.requires_grad_(True)
+    if hasattr(model, "room"):  # a GPT, not a part of one
+        model.room = model.c.context

@@ -283,7 +283,7 @@ def _rows(model: GPT, task: Task, split: str) -> list[tuple[list[int], list[int]
         raise ValueError(f"task {task.name} has no {split} examples")
     rows = [encode(e, model.tokenizer) for e in examples]
     for i, (x, _) in enumerate(rows):
-        if len(x) + 1 > model.c.context:
-            long = f"{len(x) + 1} tokens, more than the model's context of {model.c.context}"
+        if len(x) + 1 > model.room:
+            long = f"{len(x) + 1} tokens, more than the model's context of {model.room}"
             raise ValueError(f"{split} example {i + 1} of {task.name} has {long}")
     return rows

@@ -22,7 +22,10 @@ from minipeft.method import FullFineTuning, Method
 from minipeft.surgery import added, attached, base_state, detach, merge, trainable
 
 KINDS = {"full": FullFineTuning, **{row.name: row.method for row in CATALOG}}
-SETTINGS = {("bitfit", "llama"): {"add": True}}  # what a method needs to be told on that style; else its defaults
+SETTINGS = {  # what a method needs to be told on that style, or for such a small model; else its defaults
+    ("bitfit", "llama"): {"add": True},
+    **{("prefix-tuning", style): {"length": 5, "hidden": 7} for style in ("gpt2", "llama")},
+}
 # every two of these stack, in both orders; any other pair stacks or refuses with a sentence
 STACK = {"lora", "krona", "adapters", "compacter", "ia3", "bitfit", "prompt-tuning", "prefix-tuning"}
 
@@ -87,7 +90,8 @@ def test_recipe(method, make, idx):
     before = {name: t.clone() for name, t in base_state(model).items()}
     batches = [(x, y), (x.flip(0), y.flip(0))]
     for stage in method.stages(model, batches):
-        frozen = {name: t.clone() for name, t in model.state_dict().items() if name not in trainable(model)}
+        state = model.state_dict(keep_vars=True)  # names what is shared once for each place it is used in
+        frozen = {name: t.detach().clone() for name, t in state.items() if not t.requires_grad}
         start = {name: p.detach().clone() for name, p in trainable(model).items()}
         alive: set[str] = set()
         optimizer = torch.optim.AdamW(model.parameters(), method.lr, weight_decay=0.1)
