@@ -11,6 +11,8 @@ from .additive.ia3 import IA3
 from .additive.prefix_tuning import PrefixTuning
 from .hybrid.compacter import Compacter
 from .method import Method
+from .reparametrization.krona import KronA
+from .reparametrization.krona_res import KronARes
 from .reparametrization.lora import LoRA
 from .selective.bitfit import BitFit
 
@@ -32,6 +34,10 @@ CATALOG = (
     Entry("ia3", IA3, "additive", "8.2", 9, "arXiv 2205.05638", "scales of keys, values and the MLP's hidden layer"),
     Entry("bitfit", BitFit, "selective", "9.1", 10, "arXiv 2106.10199", "the biases and nothing else"),
     Entry("lora", LoRA, "reparametrization", "10.2", 15, "arXiv 2106.09685", "a change of low rank"),
+    Entry("krona", KronA, "reparametrization", "10.3", 16, "arXiv 2212.10650", "a change that is a Kronecker product"),
+    Entry(
+        "krona-res", KronARes, "reparametrization", "10.3", 17, "arXiv 2212.10650", "a Kronecker product beside the MLP"
+    ),
     Entry("compacter", Compacter, "hybrid", "11.4", 21, "arXiv 2106.04647", "adapters of shared Kronecker products"),
 )
 
