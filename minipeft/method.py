@@ -51,9 +51,10 @@ class Method:
     def insert(self, model: nn.Module) -> None:
         raise TypeError(f"{type(self).__name__} does not say what it inserts")
 
-    def attach(self, model: nn.Module) -> nn.Module:
+    def attach(self, model: nn.Module, *decided) -> nn.Module:
         """Freeze the model and insert the method; on a model that carries other methods, join them.
 
+        `decided` goes to `insert`: what data have decided, for methods that ask them.
         Raises ValueError, with the model as it was, if the method finds nothing to train or is there already.
         """
         already = attached(model)
@@ -63,7 +64,7 @@ class Method:
             if not already:
                 freeze(model)
             others = set(map(id, trainable(model).values()))
-            self.insert(model)
+            self.insert(model, *decided)
             if not set(map(id, trainable(model).values())) - others:
                 raise ValueError(f"{self} leaves nothing to train")
         model.attached = (*already, self)

@@ -89,6 +89,17 @@ def walk(module: nn.Module, name: str = "", path: str = "") -> Iterator[tuple[st
             yield from walk(child, f"{name}.{key}".lstrip("."), f"{path}.{key}".lstrip("."))
 
 
+def originals(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]:
+    """(plain name, part, key in it, parameter) for all that the base has; for a re-expressed weight, what it was."""
+    for name, _, part in walk(model):
+        part = inner(part)
+        for key, p in part.named_parameters(recurse=False):
+            yield f"{name}.{key}", part, key, p
+        if parametrize.is_parametrized(part):
+            for key, chain in part.parametrizations.items():
+                yield f"{name}.{key}", part, key, chain.original
+
+
 def layer(name: str) -> int | None:
     """The block a plain name lies in: layer("trunk.3.attn.q") is 3."""
     parts = name.split(".")
@@ -155,14 +166,14 @@ def wrap(
 def reparametrize(model: nn.Module, make: Callable[[str, Tensor], nn.Module | None]) -> None:
     """W -> make(name, W)(W) for every parameter of the base for which make returns a module.
 
+    One that is re-expressed already is so once more: the new module gets what the earlier ones make of it.
     Raises ValueError for one that another method trains in place.
     """
-    for name, _, part in list(walk(model)):
-        for key, p in list(inner(part).named_parameters(recurse=False)):
-            if (new := make(f"{name}.{key}", p)) is not None:
-                if key in thawed(inner(part)):
-                    raise ValueError(f"another method trains {name}.{key} in place: it can't be re-expressed as well")
-                parametrize.register_parametrization(inner(part), key, new.to(p))
+    for name, part, key, p in list(originals(model)):
+        if (new := make(name, p)) is not None:
+            if key in thawed(part):
+                raise ValueError(f"another method trains {name} in place: it can't be re-expressed as well")
+            parametrize.register_parametrization(part, key, new.to(p))
 
 
 def make_room(model: nn.Module, n: int) -> None:
@@ -245,31 +256,13 @@ def attached(model: nn.Module) -> tuple:
 
 def base_state(model: nn.Module) -> dict[str, Tensor]:
     """{plain name: value} of the base's parameters, as they were before anything was attached."""
-    state = {}
-    for name, _, part in walk(model):
-        part = inner(part)
-        for key, p in part.named_parameters(recurse=False):
-            state[f"{name}.{key}"] = p.detach()
-        for key, before in thawed(part).items():
-            if before is None:
-                del state[f"{name}.{key}"]
-            else:
-                state[f"{name}.{key}"] = before
-        if parametrize.is_parametrized(part):
-            for key, chain in part.parametrizations.items():
-                state[f"{name}.{key}"] = chain.original.detach()
-    return state
+    values = {name: thawed(part).get(key, p.detach()) for name, part, key, p in originals(model)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def added(model: nn.Module) -> dict[str, Tensor]:
     """{name in this model: tensor} of all that methods have added or thawed: what inference needs beside the base."""
-    base = set()
-    for _, _, part in walk(model):
-        part = inner(part)
-        base |= {id(p) for key, p in part.named_parameters(recurse=False) if key not in thawed(part)}
-        if parametrize.is_parametrized(part):
-            base |= {id(chain.original) for chain in part.parametrizations.values()}
-    state = {}
+    base, state = {id(p) for _, part, key, p in originals(model) if key not in thawed(part)}, {}
     for name, t in model.state_dict(keep_vars=True).items():
         if id(t) not in base:
             base.add(id(t))  # what is shared is there once
@@ -290,8 +283,7 @@ def merge(model: nn.Module, whole: bool = False) -> nn.Module:
         raise ValueError("; ".join(f"{type(m).__name__} cannot be merged: {m.why_not_merge}" for m in stay))
     for path, module in reversed(list(model.named_modules())):  # from the inside out
         if parametrize.is_parametrized(module):
-            for key in list(module.parametrizations):
-                parametrize.remove_parametrizations(module, key, leave_parametrized=True)
+            _express_no_more(module, fold=True)
         elif isinstance(module, Wrapper):
             model.set_submodule(path, module.merged())
     if stay:  # and with it what trains in place, which one can still save and detach
@@ -305,8 +297,7 @@ def detach(model: nn.Module) -> nn.Module:
     """Take off, in place, all that methods have attached: the base again, bit for bit."""
     for path, module in reversed(list(model.named_modules())):
         if parametrize.is_parametrized(module):
-            for key in list(module.parametrizations):
-                parametrize.remove_parametrizations(module, key, leave_parametrized=False)
+            _express_no_more(module, fold=False)
         if isinstance(module, Wrapper):
             model.set_submodule(path, module.base)
         for key, before in thawed(module).items():
@@ -316,6 +307,20 @@ def detach(model: nn.Module) -> nn.Module:
                 getattr(module, key).data = before.clone()
     _plain(model)
     return model
+
+
+@torch.no_grad()
+def _express_no_more(part: nn.Module, fold: bool) -> None:
+    """Parameters again where weights were re-expressed: as they are now, or as they were.
+
+    Not by torch's `remove_parametrizations`: it changes the part's class, which a deep copy of the part shares.
+    """
+    weights = [(key, chain.original, getattr(part, key)) for key, chain in part.parametrizations.items()]
+    part.__class__ = parametrize.type_before_parametrizations(part)
+    del part.parametrizations
+    for key, p, now in weights:
+        p.data = now if fold else p.data
+        part.register_parameter(key, p)
 
 
 def _plain(model: nn.Module) -> None:

@@ -260,11 +260,11 @@ def test_mixed_precision(method, carrying, idx):
 
 @each
 def test_bf16_base(carrying, make, idx, tmp_path):
-    """A delta trained on an fp32 base goes on the same base in bf16, all of it in bf16 then."""
+    """A delta trained on an fp32 base goes on the same base in bf16, all in bf16 then, but for integers."""
     delta.save(carrying, tmp_path)
     model = delta.load(make().bfloat16(), tmp_path)
     out = model(idx)
-    assert out.dtype == torch.bfloat16 == {t.dtype for t in model.state_dict().values()}.pop()
+    assert {out.dtype} == {torch.bfloat16} == {t.dtype for t in model.state_dict().values() if t.is_floating_point()}
     assert (out.float() - carrying(idx)).square().mean().sqrt() < 0.05 * carrying(idx).std()
     loss_of(out, idx).backward()
     assert all(p.grad.isfinite().all() for p in trainable(model).values())
