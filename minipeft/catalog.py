@@ -9,6 +9,7 @@ from .additive.adamix import AdaMix
 from .additive.adapters import Adapters
 from .additive.ia3 import IA3
 from .additive.prefix_tuning import PrefixTuning
+from .additive.prompt_tuning import PromptTuning
 from .hybrid.compacter import Compacter
 from .method import Method
 from .reparametrization.krona import KronA
@@ -31,6 +32,7 @@ class Entry(NamedTuple):
 CATALOG = (
     Entry("adapters", Adapters, "additive", "6.1", 3, "arXiv 1902.00751", "a small network after each sub-layer"),
     Entry("adamix", AdaMix, "additive", "6.2", 4, "arXiv 2205.12410", "adapters drawn at random, averaged later"),
+    Entry("prompt-tuning", PromptTuning, "additive", "7.1", 5, "arXiv 2104.08691", "learned vectors before the text"),
     Entry("prefix-tuning", PrefixTuning, "additive", "7.2", 6, "arXiv 2101.00190", "a learned KV cache in each block"),
     Entry("ia3", IA3, "additive", "8.2", 9, "arXiv 2205.05638", "scales of keys, values and the MLP's hidden layer"),
     Entry("bitfit", BitFit, "selective", "9.1", 10, "arXiv 2106.10199", "the biases and nothing else"),

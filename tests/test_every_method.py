@@ -24,6 +24,7 @@ from minipeft.surgery import added, attached, base_state, detach, merge, trainab
 KINDS = {"full": FullFineTuning, **{row.name: row.method for row in CATALOG}}
 SETTINGS = {  # what a method needs to be told on that style, or for such a small model; else its defaults
     ("bitfit", "llama"): {"add": True},
+    **{("prompt-tuning", style): {"length": 4} for style in ("gpt2", "llama")},
     **{("prefix-tuning", style): {"length": 5, "hidden": 7} for style in ("gpt2", "llama")},
 }
 # every two of these stack, in both orders; any other pair stacks or refuses with a sentence
