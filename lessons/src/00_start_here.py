@@ -25,7 +25,7 @@
 # %% [markdown]
 # ## Two minutes, the whole idea
 #
-# The mini GPT has read a few hundred thousand little stories about people, places and things. It goes on like this:
+# The mini GPT has read a hundred thousand little stories about people, places and things. It goes on like this:
 
 # %%
 import copy
@@ -36,7 +36,7 @@ from minipeft import GPT, LoRA, counts, evaluate, fit, tasks
 from minipeft.generate import generate
 
 torch.set_num_threads(1)  # for models as small as these, one core is quickest
-base = GPT.from_pretrained("mini-llama")
+base = GPT.from_pretrained("mini-gpt2")
 
 
 def complete(model, text, n=16):
@@ -59,7 +59,8 @@ print("it says:   ", complete(base, prompt)[len(prompt) :])
 print(f"on the test: {evaluate(base, task).accuracy:.0%} right")
 
 # %% [markdown]
-# LoRA, the method of lesson 15, adds two thin matrices beside eight of the model's weights and trains those alone.
+# The right word may well be in there: the stories taught it to look things up. What it does not know is what we want, one
+# word and then nothing more. LoRA, the method of lesson 15, adds two thin matrices beside eight of the model's weights and trains those alone.
 
 # %%
 model = copy.deepcopy(base)
