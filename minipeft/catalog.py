@@ -16,6 +16,7 @@ from .reparametrization.krona import KronA
 from .reparametrization.krona_res import KronARes
 from .reparametrization.lora import LoRA
 from .selective.bitfit import BitFit
+from .selective.far import FAR
 from .selective.fishmask import FishMask
 
 
@@ -36,6 +37,7 @@ CATALOG = (
     Entry("prefix-tuning", PrefixTuning, "additive", "7.2", 6, "arXiv 2101.00190", "a learned KV cache in each block"),
     Entry("ia3", IA3, "additive", "8.2", 9, "arXiv 2205.05638", "scales of keys, values and the MLP's hidden layer"),
     Entry("bitfit", BitFit, "selective", "9.1", 10, "arXiv 2106.10199", "the biases and nothing else"),
+    Entry("far", FAR, "selective", "9.3", 12, "arXiv 2205.01541", "of the MLPs, the rows that move most; and the rest"),
     Entry("fishmask", FishMask, "selective", "9.4", 13, "arXiv 2111.09839", "the numbers that matter most to the data"),
     Entry("lora", LoRA, "reparametrization", "10.2", 15, "arXiv 2106.09685", "a change of low rank"),
     Entry("krona", KronA, "reparametrization", "10.3", 16, "arXiv 2212.10650", "a change that is a Kronecker product"),

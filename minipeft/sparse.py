@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .surgery import base_state, originals, reparametrize
+from .surgery import base_state, held, originals, reparametrize
 
 
 class Sparse(nn.Module):
@@ -26,6 +26,14 @@ class Sparse(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         return weight.flatten().index_add(0, self.where, self.values).view_as(weight)
+
+
+def budget(model: nn.Module, density: float) -> int:
+    """How many numbers are this share of all that the base has.  Raises ValueError if that is none."""
+    total = sum(p.numel() for _, _, _, p in originals(model))
+    if not int(density * total):
+        raise ValueError(f"a density of {density} leaves none of {total:,} numbers: it must be higher")
+    return int(density * total)
 
 
 def largest(scores: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
@@ -57,12 +65,9 @@ def positions(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor
 
     Raises ValueError for any that lie outside their tensor.
     """
-    sizes, where = {name: value.numel() for name, value in base_state(model).items()}, {}
-    for name, t in state.items():
-        part, _, rest = name.replace(".base.", ".").partition(".parametrizations.")  # whatever was wrapped around it
-        plain = f"{part}.{rest.split('.')[0]}"
-        if name.endswith(".where") and plain in sizes:
-            if t.dtype != torch.int32 or t.ndim != 1 or not len(t) or t.min() < 0 or t.max() >= sizes[plain]:
-                raise ValueError(f"{name} should hold positions from 0 to {sizes[plain] - 1}, as int32")
-            where[plain] = t
+    where, base = held(model, state, "where"), base_state(model)
+    for name, t in where.items():
+        size = base[name].numel()
+        if t.dtype != torch.int32 or t.ndim != 1 or not len(t) or t.min() < 0 or t.max() >= size:
+            raise ValueError(f"the positions in {name} should be numbers from 0 to {size - 1}, as int32")
     return where

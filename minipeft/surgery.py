@@ -12,7 +12,7 @@ Names are the names of the plain model (`trunk.3.attn.q`), whatever has been wra
 be called by its name inside a block (`attn.q`), which means that part of every block.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -268,6 +268,17 @@ def added(model: nn.Module) -> dict[str, Tensor]:
             base.add(id(t))  # what is shared is there once
             state[name] = t
     return state
+
+
+def held(model: nn.Module, state: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
+    """{plain name of a parameter: the tensor `key`, in a saved state, of what re-expresses it}"""
+    found, names = {}, {name for name, _, _, _ in originals(model)}
+    for name, t in state.items():
+        part, _, rest = name.replace(".base", "").partition(".parametrizations.")  # whatever was wrapped around it
+        plain = f"{part}.{rest.split('.')[0]}"
+        if plain in names and name.endswith(f".{key}"):
+            found[plain] = t
+    return found
 
 
 # -- fold and give back -----------------------------------------------------------------------------------------------

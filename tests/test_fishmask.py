@@ -12,6 +12,7 @@ from minipeft import delta
 from minipeft.measure import counts
 from minipeft.method import IGNORE, Method
 from minipeft.selective.fishmask import FishMask, fisher
+from minipeft.sparse import budget
 from minipeft.surgery import detach, merge, trainable
 
 
@@ -97,7 +98,7 @@ def test_mask_is_the_largest_of_all(make, batches):
     method = FishMask(density=0.05)
     mask, f = mask_of(method, make, batches), fisher(method, make(), batches, 99)
     total = sum(p.numel() for p in make().parameters())
-    assert sum(m.sum().item() for m in mask.values()) == int(0.05 * total) == method.count(make())
+    assert sum(m.sum().item() for m in mask.values()) == int(0.05 * total) == budget(make(), 0.05)
     chosen = torch.cat([f[n][m] for n, m in mask.items()])
     others = torch.cat([f[n][~m] for n, m in mask.items()])
     assert chosen.min() >= others.max()
@@ -147,7 +148,7 @@ def test_nothing_else_moves(make, batches):
         optimizer.zero_grad()
         method.loss(model, *batches[step % 2]).backward()
         optimizer.step()
-    k = method.count(model)
+    k = budget(model, 0.05)
     assert counts(model).trainable == counts(model).changed == k
     assert sum(t.numel() for s in optimizer.state.values() for t in s.values() if t.ndim) == 2 * k  # Adam's two
     for n, p in merge(model).named_parameters():
@@ -162,7 +163,7 @@ def test_delta_of_a_recipe(make, batches, idx, shake, tmp_path):
     next(method.stages(model, batches))
     shake(model)
     size = delta.save(model, tmp_path)
-    assert 8 * method.count(model) < size < 8 * method.count(model) + 240 * len(trainable(model)) + 1500
+    assert 8 * budget(model, 0.05) < size < 8 * budget(model, 0.05) + 240 * len(trainable(model)) + 1500
     again = delta.load(make(), tmp_path)
     assert torch.equal(again(idx), model(idx))
     state = detach(again).state_dict()
@@ -173,7 +174,7 @@ def test_random_mask(make, shake):
     """Without data: as many numbers, spread over all, the same ones each time."""
     method = FishMask(density=0.05)
     one, two = (method.attach(make(seed)) for seed in (0, 1))
-    assert counts(one).trainable == method.count(make())
+    assert counts(one).trainable == budget(make(), 0.05)
     assert {n: t.tolist() for n, t in one.named_buffers()} == {n: t.tolist() for n, t in two.named_buffers()}
     shares = [
         len(p) / make().get_parameter(n.replace(".parametrizations", "").removesuffix(".0.values")).numel()
@@ -188,7 +189,7 @@ def test_count():
     model = nn.Module()
     model.part = nn.Module()
     model.part.weight = nn.Parameter(torch.empty(124_439_808, device="meta"))
-    assert FishMask().count(model) == 622_199
+    assert budget(model, FishMask().density) == 622_199
 
 
 @pytest.mark.parametrize("settings", [{"density": 0.0}, {"density": 1.5}, {"examples": 0}, {"examples": 2.5}])

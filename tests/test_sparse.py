@@ -75,7 +75,9 @@ def test_positions_in_a_file(make):
     name = "trunk.1.mlp.up.parametrizations.weight.0.where"
     size = make().trunk[1].mlp.up.weight.numel()
     for bad in ([-1], [size], [], [[1]], [1.0]):
-        with pytest.raises(ValueError, match=f"{name} should hold positions from 0 to {size - 1}"):
+        with pytest.raises(
+            ValueError, match=f"positions in trunk.1.mlp.up.weight should be numbers from 0 to {size - 1}"
+        ):
             positions(make(), state | {name: torch.tensor(bad, dtype=None if bad == [1.0] else torch.int32)})
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..method import IGNORE, Method, Stage
-from ..sparse import largest, positions, sparsify
+from ..sparse import budget, largest, positions, sparsify
 from ..surgery import originals
 
 
@@ -59,24 +59,17 @@ class FishMask(Method):
             given = f"{self.density} and {self.examples}"
             raise ValueError(f"density must be above 0 and at most 1, examples at least 1, not {given}")
 
-    def count(self, model: nn.Module) -> int:
-        """How many numbers train."""
-        total = sum(p.numel() for _, _, _, p in originals(model))
-        if not int(self.density * total):
-            raise ValueError(f"a density of {self.density} leaves none of {total:,} numbers: it must be higher")
-        return int(self.density * total)
-
     def insert(self, model: nn.Module, where: Mapping[str, Tensor] | None = None) -> None:
         if where is None:
             draws = torch.Generator().manual_seed(0)
             scores = {name: torch.rand(p.shape, generator=draws) for name, _, _, p in originals(model)}
-            where = largest(scores, self.count(model))
+            where = largest(scores, budget(model, self.density))
         sparsify(model, where)
 
     def restore(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
         self.attach(model, positions(model, state))
 
     def stages(self, model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Stage]:
-        k = self.count(model)
+        k = budget(model, self.density)
         self.attach(model, largest(fisher(self, model, batches, self.examples), k))
         yield Stage("train")
