@@ -8,6 +8,7 @@ from typing import NamedTuple
 from .additive.adamix import AdaMix
 from .additive.adapters import Adapters
 from .additive.ia3 import IA3
+from .additive.ladder_side import LadderSide
 from .additive.prefix_tuning import PrefixTuning
 from .additive.prompt_tuning import PromptTuning
 from .hybrid.compacter import Compacter
@@ -35,6 +36,9 @@ CATALOG = (
     Entry("adamix", AdaMix, "additive", "6.2", 4, "arXiv 2205.12410", "adapters drawn at random, averaged later"),
     Entry("prompt-tuning", PromptTuning, "additive", "7.1", 5, "arXiv 2104.08691", "learned vectors before the text"),
     Entry("prefix-tuning", PrefixTuning, "additive", "7.2", 6, "arXiv 2101.00190", "a learned KV cache in each block"),
+    Entry(
+        "ladder-side", LadderSide, "additive", "8.1", 8, "arXiv 2206.06522", "a thin network that reads the frozen one"
+    ),
     Entry("ia3", IA3, "additive", "8.2", 9, "arXiv 2205.05638", "scales of keys, values and the MLP's hidden layer"),
     Entry("bitfit", BitFit, "selective", "9.1", 10, "arXiv 2106.10199", "the biases and nothing else"),
     Entry("far", FAR, "selective", "9.3", 12, "arXiv 2205.01541", "of the MLPs, the rows that move most; and the rest"),

@@ -15,7 +15,7 @@ The model knows no fine-tuning method.  It has one opening for them, `Attention.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -213,7 +213,8 @@ class Trunk(nn.ModuleList):
         super().__init__(Block(c) for _ in range(c.layers))
         self.c, self.recompute = c, False
 
-    def forward(self, x: Tensor, start: int = 0, mask: Tensor | None = None) -> Tensor:
+    def states(self, x: Tensor, start: int = 0, mask: Tensor | None = None) -> Iterator[Tensor]:
+        """The residual stream after each block, one by one: (b, t, d)."""
         where = positions(x.shape[1], start, mask, x.device)
         turn = turns(self.c, where, x.dtype) if self.c.style == "llama" else None
         for block in self:
@@ -221,7 +222,13 @@ class Trunk(nn.ModuleList):
                 x = checkpoint(block, x, turn, mask, use_reentrant=False)
             else:
                 x = block(x, turn, mask)
-        return x
+            yield x
+
+    def forward(self, x: Tensor, start: int = 0, mask: Tensor | None = None) -> Tensor:
+        last = x
+        for state in self.states(x, start, mask):
+            last = state
+        return last
 
 
 class GPT(nn.Module):

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, NamedTuple, get_args, get_origin, get_type
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .surgery import attached, attempt, freeze, inner, thaw, trainable, walk
+from .surgery import Unused, attached, attempt, freeze, inner, thaw, trainable, walk
 
 IGNORE = -100  # the label of a position that the loss does not look at
 
@@ -67,6 +67,9 @@ class Method:
             self.insert(model, *decided)
             if not set(map(id, trainable(model).values())) - others:
                 raise ValueError(f"{self} leaves nothing to train")
+            if vain := [path for path, m in model.named_modules() if isinstance(m, Unused) and trainable(m)]:
+                both = ", ".join(type(m).__name__ for m in (*already, self))
+                raise ValueError(f"{both} don't stack here: one trains {', '.join(vain)}, another leaves it out")
         model.attached = (*already, self)
         return model
 

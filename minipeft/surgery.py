@@ -76,6 +76,13 @@ class Later(Wrapper):
         return self.base(where + self.n)
 
 
+class Unused(Wrapper):
+    """x, as if the part weren't there.  What trains inside would train in vain: `Method.attach` refuses it."""
+
+    def forward(self, x: Tensor, *context) -> Tensor:
+        return x
+
+
 # -- find -------------------------------------------------------------------------------------------------------------
 
 
@@ -157,9 +164,15 @@ def wrap(
     names: Collection[str] | str,
     make: Callable[[nn.Module], Wrapper],
     layers: Collection[int] | None = None,
+    innermost: bool = False,
 ) -> None:
-    """Replace each part called one of `names` by make(part), which becomes of its type, on its device, in its mode."""
+    """Replace each part called one of `names` by make(part), which becomes of its type, on its device, in its mode.
+
+    innermost: the original part, inside what is wrapped around it already, for what has to know its insides.
+    """
     for path, part in find(model, names, layers).items():
+        while innermost and isinstance(part, Wrapper):
+            path, part = f"{path}.base", part.base
         model.set_submodule(path, make(part).to(next(part.parameters())).train(part.training))
 
 
