@@ -8,6 +8,7 @@ from typing import NamedTuple
 from .additive.adamix import AdaMix
 from .additive.adapters import Adapters
 from .additive.ia3 import IA3
+from .additive.ipt import IPT
 from .additive.ladder_side import LadderSide
 from .additive.prefix_tuning import PrefixTuning
 from .additive.prompt_tuning import PromptTuning
@@ -36,6 +37,7 @@ CATALOG = (
     Entry("adamix", AdaMix, "additive", "6.2", 4, "arXiv 2205.12410", "adapters drawn at random, averaged later"),
     Entry("prompt-tuning", PromptTuning, "additive", "7.1", 5, "arXiv 2104.08691", "learned vectors before the text"),
     Entry("prefix-tuning", PrefixTuning, "additive", "7.2", 6, "arXiv 2101.00190", "a learned KV cache in each block"),
+    Entry("ipt", IPT, "additive", "7.3", 7, "arXiv 2110.07867", "a prompt from a small space that other tasks share"),
     Entry(
         "ladder-side", LadderSide, "additive", "8.1", 8, "arXiv 2206.06522", "a thin network that reads the frozen one"
     ),

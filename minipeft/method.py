@@ -19,6 +19,7 @@ class Stage(NamedTuple):
 
     name: str
     share: float = 1.0
+    data: Iterator[tuple[Tensor, Tensor]] | None = None  # batches of its own, where it doesn't train on the task
 
 
 class Method:

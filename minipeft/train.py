@@ -71,7 +71,8 @@ def fit(
     weight_decay   of matrices only, as usual
     dtype          torch.bfloat16: compute in it (autocast), keep the weights as they are
     recompute      keep only the input of each block for the backward pass, and compute the rest again
-    validate       so many times a stage the validation loss is measured; the best state is the one that stays
+    validate       so many times a stage the validation loss is measured; the best state is the one that stays.  Not in
+                   a stage that trains on data of its own
     seed           decides everything random: the method's start, the order of examples, dropout
 
     Ctrl-C (or a notebook's stop) ends training early and keeps the best state so far.  Raises FloatingPointError, with
@@ -92,7 +93,7 @@ def fit(
         torch.manual_seed(seed)
         for stage in method.stages(model, some):
             train(
-                model, method, data, valid,
+                model, method, *((data, valid) if stage.data is None else (stage.data, ())),
                 steps=max(1, round(steps * stage.share)), lr=method.lr if lr is None else lr, warmup=warmup,
                 accumulate=accumulate, clip=clip, weight_decay=weight_decay, dtype=dtype, recompute=recompute,
                 validate=validate, label=f"{type(method).__name__} · {task.name} · {stage.name}", history=history,

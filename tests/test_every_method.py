@@ -25,6 +25,7 @@ KINDS = {"full": FullFineTuning, **{row.name: row.method for row in CATALOG}}
 SETTINGS = {  # what a method needs to be told on that style, or for such a small model; else its defaults
     ("bitfit", "llama"): {"add": True},
     **{("prompt-tuning", style): {"length": 4} for style in ("gpt2", "llama")},
+    **{("ipt", style): {"length": 4, "size": 3, "sources": ()} for style in ("gpt2", "llama")},
     ("ladder-side", "gpt2"): {"reduction": 2},
     **{("prefix-tuning", style): {"length": 5, "hidden": 7} for style in ("gpt2", "llama")},
 }
