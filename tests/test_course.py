@@ -486,8 +486,8 @@ def test_lab_opens_the_first_lesson(copy, monkeypatch):
     started = []
 
     class Server:
-        def __init__(self, command, cwd):
-            started.append((command[1:], cwd))
+        def __init__(self, command):
+            started.append(command[1:])
             self.answers = iter([KeyboardInterrupt, 0])
 
         def __enter__(self):
@@ -501,10 +501,11 @@ def test_lab_opens_the_first_lesson(copy, monkeypatch):
                 raise KeyboardInterrupt  # Ctrl-C is for Jupyter, which asks first
             return answer
 
-    (copy / "lessons" / "00_start_here.ipynb").write_text("{}")
     monkeypatch.setattr("subprocess.Popen", Server)
     assert cli.main(["lab"]) == 0
-    assert started == [(["-m", "jupyterlab", "lessons/00_start_here.ipynb"], copy.resolve())]
+    url = "/lab/tree/lessons/00_start_here.ipynb"  # from the course's root, so that exercises/ is in sight
+    root = copy.resolve()
+    assert started == [["-m", "jupyterlab", f"--ServerApp.root_dir={root}", f"--LabApp.default_url={url}"]]
 
 
 def test_the_course_is_found(copy, monkeypatch, tmp_path):

@@ -44,13 +44,13 @@ def add(command: Callable) -> None:
 
 def lab(args: Namespace) -> int:
     folder = root(args.course)
-    first = folder / "lessons" / "00_start_here.ipynb"
-    start = [str(first.relative_to(folder))] if first.exists() else []
     try:
         import jupyterlab  # noqa: F401
     except ImportError:
         raise ImportError('JupyterLab is not installed: pip install "minipeft[course]"') from None
-    with subprocess.Popen([sys.executable, "-m", "jupyterlab", *start], cwd=folder) as server:
+    # a notebook named as an argument would make its own folder the root, and exercises/ would be out of sight
+    start = [f"--ServerApp.root_dir={folder}", "--LabApp.default_url=/lab/tree/lessons/00_start_here.ipynb"]
+    with subprocess.Popen([sys.executable, "-m", "jupyterlab", *start]) as server:
         while True:
             try:
                 return server.wait()
