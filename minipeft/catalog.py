@@ -13,6 +13,8 @@ from .additive.ladder_side import LadderSide
 from .additive.prefix_tuning import PrefixTuning
 from .additive.prompt_tuning import PromptTuning
 from .hybrid.compacter import Compacter
+from .hybrid.mam import MAM
+from .hybrid.unipelt import UniPELT
 from .method import Method
 from .reparametrization.krona import KronA
 from .reparametrization.krona_res import KronARes
@@ -50,6 +52,8 @@ CATALOG = (
     Entry(
         "krona-res", KronARes, "reparametrization", "10.3", 17, "arXiv 2212.10650", "a Kronecker product beside the MLP"
     ),
+    Entry("mam", MAM, "hybrid", "11.2", 19, "arXiv 2110.04366", "a prefix, and an adapter beside the MLP"),
+    Entry("unipelt", UniPELT, "hybrid", "11.3", 20, "arXiv 2110.07577", "prefix, LoRA and adapters, each behind a gate"),
     Entry("compacter", Compacter, "hybrid", "11.4", 21, "arXiv 2106.04647", "adapters of shared Kronecker products"),
 )
 

@@ -123,22 +123,23 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([-right, left], -1) * sin
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None = None) -> Tensor:
     """Each query averages the values of the keys it may see: (b, h, t, e), (b, h_kv, s, e) twice -> (b, h, t, e).
 
     The last query sees all s keys, the one before it all but the last, and so on.  `mask` (b, s') says which of the
-    last s' keys are real tokens; keys before those were learned, and are never padding.
+    last s' keys are real tokens; keys before those were learned, and are never padding.  `scale` multiplies the products
+    of queries and keys, 1 / sqrt(e) if it isn't given.
     """
     t, s, gqa = q.shape[-2], k.shape[-2], q.shape[1] != k.shape[1]
     if mask is None and t == s:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=gqa)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=gqa)
     # torch's is_causal would let query 0 see key 0 only: wrong as soon as something came before it
     see = torch.ones(t, s, dtype=torch.bool, device=q.device).tril(s - t)
     if mask is not None:
         itself = see.triu(s - t)  # padding sees at least itself: an empty softmax is nan
         real = F.pad(mask.bool(), (s - mask.shape[1], 0), value=True)
         see = see & (real[:, None, None] | itself)  # (b, 1, t, s)
-    return F.scaled_dot_product_attention(q, k, v, see, enable_gqa=gqa)
+    return F.scaled_dot_product_attention(q, k, v, see, scale=scale, enable_gqa=gqa)
 
 
 class Past(nn.ModuleList):
@@ -166,12 +167,15 @@ class Attention(nn.Module):
         self.o = nn.Linear(c.heads * c.head_width, c.width, c.attn_bias)
         self.past = Past()
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None) -> Tensor:
+    def heads(self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The queries (b, h, t, e), and the keys and values of all that they may see, (b, h_kv, s, e) each."""
         q, k, v = (rearrange(y, "b t (h e) -> b h t e", e=self.head_width) for y in (self.q(x), self.k(x), self.v(x)))
         if turn is not None:
             q, k = rotate(q, *turn), rotate(k, *turn)
-        k, v = self.past(x, k, v)  # (b, h_kv, s, e)
-        return self.o(rearrange(attend(q, k, v, mask), "b h t e -> b t (h e)"))  # (b, t, d)
+        return q, *self.past(x, k, v)
+
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None) -> Tensor:
+        return self.o(rearrange(attend(*self.heads(x, turn), mask), "b h t e -> b t (h e)"))  # (b, t, d)
 
 
 class MLP(nn.Module):
