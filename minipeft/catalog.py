@@ -14,6 +14,7 @@ from .additive.prefix_tuning import PrefixTuning
 from .additive.prompt_tuning import PromptTuning
 from .hybrid.compacter import Compacter
 from .hybrid.mam import MAM
+from .hybrid.s4 import S4
 from .hybrid.unipelt import UniPELT
 from .method import Method
 from .reparametrization.krona import KronA
@@ -53,8 +54,9 @@ CATALOG = (
         "krona-res", KronARes, "reparametrization", "10.3", 17, "arXiv 2212.10650", "a Kronecker product beside the MLP"
     ),
     Entry("mam", MAM, "hybrid", "11.2", 19, "arXiv 2110.04366", "a prefix, and an adapter beside the MLP"),
-    Entry("unipelt", UniPELT, "hybrid", "11.3", 20, "arXiv 2110.07577", "prefix, LoRA and adapters, each behind a gate"),
+    Entry("unipelt", UniPELT, "hybrid", "11.3", 20, "arXiv 2110.07577", "a prefix, LoRA and adapters behind gates"),
     Entry("compacter", Compacter, "hybrid", "11.4", 21, "arXiv 2106.04647", "adapters of shared Kronecker products"),
+    Entry("s4", S4, "hybrid", "11.5", 22, "arXiv 2301.01821", "which method in which layers, as found by search"),
 )
 
 

@@ -127,8 +127,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | 
     """Each query averages the values of the keys it may see: (b, h, t, e), (b, h_kv, s, e) twice -> (b, h, t, e).
 
     The last query sees all s keys, the one before it all but the last, and so on.  `mask` (b, s') says which of the
-    last s' keys are real tokens; keys before those were learned, and are never padding.  `scale` multiplies the products
-    of queries and keys, 1 / sqrt(e) if it isn't given.
+    last s' keys are real tokens; keys before those were learned, and are never padding.  `scale` multiplies what
+    queries and keys give, 1 / sqrt(e) if it isn't given.
     """
     t, s, gqa = q.shape[-2], k.shape[-2], q.shape[1] != k.shape[1]
     if mask is None and t == s:

@@ -126,10 +126,19 @@ def inner(part: nn.Module) -> nn.Module:
 
 
 def shape(part: nn.Module) -> tuple[int, int]:
-    """(d_out, d_in) of a Linear, however wrapped.  Raises ValueError for anything else."""
+    """(d_out, d_in) of a Linear, however wrapped.
+
+    Raises ValueError for anything else, and for one that carries a branch without a matrix: what is put around that
+    could never be folded.
+    """
     linear = inner(part)
     if not isinstance(linear, nn.Linear):
         raise ValueError(f"this goes around a Linear, such as attn.q or mlp.up; {type(linear).__name__} is none")
+    while isinstance(part, Wrapper):
+        if isinstance(part, Parallel) and not hasattr(part.branch, "matrix"):
+            kind = type(part.branch).__name__
+            raise ValueError(f"this Linear carries a {kind} branch that can't be folded: attach the other method first")
+        part = part.base
     return tuple(linear.weight.shape)
 
 

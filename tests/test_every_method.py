@@ -28,6 +28,8 @@ SETTINGS = {  # what a method needs to be told on that style, or for such a smal
     **{("ipt", style): {"length": 4, "size": 3, "sources": ()} for style in ("gpt2", "llama")},
     ("ladder-side", "gpt2"): {"reduction": 2},
     **{("prefix-tuning", style): {"length": 5, "hidden": 7} for style in ("gpt2", "llama")},
+    **{("s4", style): {"plan": ("AL", "APB", "PBL"), "share": 0.15} for style in ("gpt2", "llama")},
+    **{("unipelt", style): {"length": 3, "rank": 3, "size": 5, "hidden": 7} for style in ("gpt2", "llama")},
 }
 # every two of these stack, in both orders; any other pair stacks or refuses with a sentence
 STACK = {"lora", "krona", "adapters", "compacter", "ia3", "bitfit", "prompt-tuning", "prefix-tuning"}
@@ -288,10 +290,11 @@ def test_recompute(method, carrying, idx):
 
 @each
 @pytest.mark.parametrize("style", ["llama"], indirect=True)  # a second and more each; a method is alike in both
-def test_compile(method, make, idx, shake):
+def test_compile(name, method, make, idx, shake):
     """torch.compile traces it without a break, forwards and backwards."""
     torch._dynamo.reset()
-    model = shake(method.attach(make(layers=1)), std=0.2)
+    layers = 3 if name == "s4" else 1  # it needs one for each of its groups
+    model = shake(method.attach(make(layers=layers)), std=0.2)
     expected = model(idx)
     grads = torch.autograd.grad(loss_of(expected, idx), list(trainable(model).values()))
     out = torch.compile(model, backend="aot_eager", fullgraph=True)(idx)

@@ -27,7 +27,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..generate import cached, evaluating
-from ..gpt import GPT, Attention, Past
+from ..gpt import GPT, Attention
 from ..method import Method, Stage
 from ..surgery import find, inner, make_room, shape
 
@@ -91,11 +91,11 @@ def drop(model: nn.Module, but: Collection[str] = ()) -> None:
 
     `but`: the names of tensors that are still needed, whatever is wrapped around them; their networks stay.
     """
-    needed = {name.replace(".base.", ".") for name in but}
-    for name, past in [(n.replace(".base.", "."), m) for n, m in model.named_modules() if isinstance(m, Past)]:
-        for i, link in enumerate(past):
-            if isinstance(link, Written) and f"{name}.{i}.out.weight" not in needed:
-                past[i] = link.dropped()
+    needed = {name.replace(".base", "") for name in but}
+    for name, part in list(model.named_modules()):
+        for key, link in list(part.named_children()):
+            if isinstance(link, Written) and f"{name}.{key}.out.weight".replace(".base", "") not in needed:
+                setattr(part, key, link.dropped())
 
 
 def tokens_of(model: GPT, text: str) -> Tensor:
@@ -153,9 +153,13 @@ class PrefixTuning(Method):
                 link = Prefix(*(real[attn] if real else (torch.randn(size), torch.randn(size)))).to(like)
             yield attn, link
 
-    def insert(self, model: GPT) -> None:
+    def put(self, model: GPT) -> None:
+        """Only the keys and values: the text stays at its positions, as the hybrids have it."""
         for attn, link in list(self.links(model)):  # all are made before the first can be seen
             attn.past.append(link)
+
+    def insert(self, model: GPT) -> None:
+        self.put(model)
         make_room(model, self.length)
 
     def restore(self, model: GPT, state: Mapping[str, Tensor]) -> None:
