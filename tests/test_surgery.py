@@ -87,7 +87,10 @@ def test_plain_names_survive_wrapping(make, shake):
 def test_shape(model):
     linear = model.trunk[0].mlp.up
     expected = (model.c.hidden, model.c.width)
-    assert shape(linear) == shape(Parallel(Parallel(linear, nn.Identity()), nn.Identity())) == expected
+    low = [LowRank(model.c.width, model.c.hidden, 2, 1) for _ in range(2)]
+    assert shape(linear) == shape(Parallel(Parallel(linear, low[0]), low[1])) == expected
+    with pytest.raises(ValueError, match="Identity branch that can't be folded"):  # what goes around it couldn't either
+        shape(Parallel(Parallel(linear, nn.Identity()), low[0]))
     for part in (model.norm, model.trunk[0].attn, model.tokens):
         with pytest.raises(ValueError, match="around a Linear"):
             shape(part)
