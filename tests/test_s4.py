@@ -54,6 +54,7 @@ def test_spindle(layers, groups, sizes):
 def test_each_layer_has_what_the_plan_says(make):
     """The kinds by the published table; nothing outside the blocks; B is every bias of its layers and of no other."""
     model = S4(share=0.15).attach(make(layers=12))
+    assert all(name.startswith("trunk.") for name in trainable(model))
     expected = [set(letters) for letters, n in zip(PLAN, (2, 4, 4, 2), strict=True) for _ in range(n)]
     assert [set(layer) for layer in by_layer(model)] == expected
     biases = {name for name in trainable(model) if kind(name) == "B"}
@@ -103,7 +104,7 @@ def test_prefixes_stand_in_their_layers_alone(make, idx, shake):
     model = shake(S4(plan=("AL", "APB", "PBL"), share=0.15).attach(make()))
     lengths = [sum(m.k.shape[1] for m in block.modules() if isinstance(m, Prefix)) for block in model.trunk]
     assert lengths[0] == 0 < min(lengths[1:])
-    assert model(torch.zeros(1, model.c.context, dtype=torch.long)).shape[1] == model.c.context
+    assert model.room == model.c.context == model(torch.zeros(1, model.c.context, dtype=torch.long)).shape[1]
 
 
 def test_group_one_starts_as_the_base(make, idx):
