@@ -15,6 +15,7 @@ from .additive.prompt_tuning import PromptTuning
 from .hybrid.compacter import Compacter
 from .hybrid.mam import MAM
 from .hybrid.s4 import S4
+from .hybrid.sparse_adapter import SparseAdapter
 from .hybrid.unipelt import UniPELT
 from .method import Method
 from .reparametrization.krona import KronA
@@ -53,6 +54,7 @@ CATALOG = (
     Entry(
         "krona-res", KronARes, "reparametrization", "10.3", 17, "arXiv 2212.10650", "a Kronecker product beside the MLP"
     ),
+    Entry("sparse-adapter", SparseAdapter, "hybrid", "11.1", 18, "arXiv 2210.04284", "adapters cut before training"),
     Entry("mam", MAM, "hybrid", "11.2", 19, "arXiv 2110.04366", "a prefix, and an adapter beside the MLP"),
     Entry("unipelt", UniPELT, "hybrid", "11.3", 20, "arXiv 2110.07577", "a prefix, LoRA and adapters behind gates"),
     Entry("compacter", Compacter, "hybrid", "11.4", 21, "arXiv 2106.04647", "adapters of shared Kronecker products"),

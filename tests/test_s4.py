@@ -104,7 +104,8 @@ def test_prefixes_stand_in_their_layers_alone(make, idx, shake):
     model = shake(S4(plan=("AL", "APB", "PBL"), share=0.15).attach(make()))
     lengths = [sum(m.k.shape[1] for m in block.modules() if isinstance(m, Prefix)) for block in model.trunk]
     assert lengths[0] == 0 < min(lengths[1:])
-    assert model.room == model.c.context == model(torch.zeros(1, model.c.context, dtype=torch.long)).shape[1]
+    assert model.room == model.c.context
+    assert model(torch.zeros(1, model.c.context, dtype=torch.long)).shape[1] == model.c.context
 
 
 def test_group_one_starts_as_the_base(make, idx):
