@@ -22,6 +22,7 @@ from .reparametrization.krona import KronA
 from .reparametrization.krona_res import KronARes
 from .reparametrization.lora import LoRA
 from .selective.bitfit import BitFit
+from .selective.diff_pruning import DiffPruning
 from .selective.far import FAR
 from .selective.fishmask import FishMask
 
@@ -47,6 +48,9 @@ CATALOG = (
     ),
     Entry("ia3", IA3, "additive", "8.2", 9, "arXiv 2205.05638", "scales of keys, values and the MLP's hidden layer"),
     Entry("bitfit", BitFit, "selective", "9.1", 10, "arXiv 2106.10199", "the biases and nothing else"),
+    Entry(
+        "diff-pruning", DiffPruning, "selective", "9.2", 11, "arXiv 2012.07463", "a change of everything, made sparse"
+    ),
     Entry("far", FAR, "selective", "9.3", 12, "arXiv 2205.01541", "of the MLPs, the rows that move most; and the rest"),
     Entry("fishmask", FishMask, "selective", "9.4", 13, "arXiv 2111.09839", "the numbers that matter most to the data"),
     Entry("lora", LoRA, "reparametrization", "10.2", 15, "arXiv 2106.09685", "a change of low rank"),

@@ -255,8 +255,8 @@ def thaw(part: nn.Module, key: str, start: Tensor | None = None) -> None:
 def thaw_norms(model: nn.Module, layers: Collection[int] | None = None) -> None:
     """Let the norms' gains and biases train: those of these layers, and of the last norm, which has no layer."""
     for norm in map(inner, (find(model, ["norm1", "norm2"], layers) | find(model, ["norm"])).values()):
-        for key in dict(norm.named_parameters()):
-            thaw(norm, key)
+        for _, part, key, _ in list(originals(norm)):
+            thaw(part, key)
 
 
 def thawed(part: nn.Module) -> dict[str, Tensor | None]:
