@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from minipeft import delta
 from minipeft.measure import counts
-from minipeft.method import FullFineTuning
+from minipeft.method import FullFineTuning, Stage
 from minipeft.selective.far import FAR, Rows
 from minipeft.surgery import base_state, detach, merge, trainable
 
@@ -39,7 +39,7 @@ def primed(make, batches):
         assert (stage.name, stage.share) == ("prime", method.priming)
         steps(model, method, batches)
         before = merge(copy.deepcopy(model))
-        assert next(recipe) == ("train", 1 - method.priming)
+        assert next(recipe) == Stage("train", 1 - method.priming)
         return before, model
 
     return primed
