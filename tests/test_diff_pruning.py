@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from minipeft import delta
 from minipeft.measure import counts
+from minipeft.method import Stage
 from minipeft.selective import diff_pruning
 from minipeft.selective.diff_pruning import Diff, DiffPruning, diffs, gate, likely
 from minipeft.sparse import Sparse, budget
@@ -29,11 +30,11 @@ def learnt(make, batches, shake):
     def learnt(method):
         model = make()
         recipe = method.stages(model, batches)
-        assert next(recipe) == ("find the mask", 0.5)
+        assert next(recipe) == Stage("find the mask", 0.5)
         shake(model, std=0.1)
         before = copy.deepcopy(model)
         torch.manual_seed(3)
-        assert next(recipe) == ("train what is left", 0.5)
+        assert next(recipe) == Stage("train what is left", 0.5)
         return before, model
 
     return learnt
