@@ -18,6 +18,7 @@ from .hybrid.s4 import S4
 from .hybrid.sparse_adapter import SparseAdapter
 from .hybrid.unipelt import UniPELT
 from .method import Method
+from .reparametrization.intrinsic_said import IntrinsicSAID
 from .reparametrization.krona import KronA
 from .reparametrization.krona_res import KronARes
 from .reparametrization.lora import LoRA
@@ -53,6 +54,9 @@ CATALOG = (
     ),
     Entry("far", FAR, "selective", "9.3", 12, "arXiv 2205.01541", "of the MLPs, the rows that move most; and the rest"),
     Entry("fishmask", FishMask, "selective", "9.4", 13, "arXiv 2111.09839", "the numbers that matter most to the data"),
+    Entry(
+        "intrinsic-said", IntrinsicSAID, "reparametrization", "10.1", 14, "arXiv 2012.13255", "a few random directions"
+    ),
     Entry("lora", LoRA, "reparametrization", "10.2", 15, "arXiv 2106.09685", "a change of low rank"),
     Entry("krona", KronA, "reparametrization", "10.3", 16, "arXiv 2212.10650", "a change that is a Kronecker product"),
     Entry(

@@ -28,6 +28,7 @@ SETTINGS = {  # what a method needs to be told on that style, or for such a smal
     **{("ipt", style): {"length": 4, "size": 3, "sources": ()} for style in ("gpt2", "llama")},
     ("ladder-side", "gpt2"): {"reduction": 2},
     **{("prefix-tuning", style): {"length": 5, "hidden": 7} for style in ("gpt2", "llama")},
+    **{("intrinsic-said", style): {"dims": 100} for style in ("gpt2", "llama")},
     **{("s4", style): {"plan": ("AL", "APB", "PBL"), "share": 0.15} for style in ("gpt2", "llama")},
     **{("unipelt", style): {"length": 3, "rank": 3, "size": 5, "hidden": 7} for style in ("gpt2", "llama")},
 }
