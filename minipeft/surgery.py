@@ -243,7 +243,8 @@ def thaw(part: nn.Module, key: str, start: Tensor | None = None) -> None:
     Raises ValueError for one that another method re-expresses.
     """
     if parametrize.is_parametrized(part, key):
-        raise ValueError(f"another method re-expresses the {key} of a {type(part).__name__}: it can't train in place")
+        kind = parametrize.type_before_parametrizations(part).__name__
+        raise ValueError(f"another method re-expresses the {key} of a {kind}: it can't train in place")
     p = getattr(part, key)
     if key not in thawed(part):  # two methods may train the same number; the first has kept its value
         part.register_buffer(key + BEFORE, None if p is None else p.detach().clone(), persistent=False)
