@@ -40,8 +40,8 @@ def main() -> None:
                 said[first.name, second.name][name] = reason
     text = [
         "# Two methods on one model\n",
-        "Attach one method, then another, and both train: `LoRA().attach(BitFit().attach(model))`. Where that can't be, "
-        "the second says so and leaves the model as it was. Rows were there first, columns come second. "
+        "Attach one method, then another, and both train: `LoRA().attach(BitFit().attach(model))`. Where that can't "
+        "be, the second says so and leaves the model as it was. Rows were there first, columns come second. "
         "`·` they stack, on both bundled models; `x` refused; `g`, `l` refused on mini-gpt2 or on mini-llama alone. "
         "Made by `python benchmarks/stacking.py`.\n",
         "| first | " + " | ".join(row.name for row in CATALOG) + " |",
