@@ -20,6 +20,7 @@ class Stage(NamedTuple):
     name: str
     share: float = 1.0
     data: Iterator[tuple[Tensor, Tensor]] | None = None  # batches of its own, where it doesn't train on the task
+    lr: float = 1.0  # its share of the learning rate
 
 
 class Method:

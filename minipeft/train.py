@@ -94,10 +94,10 @@ def fit(
         for stage in method.stages(model, some):
             train(
                 model, method, *((data, valid) if stage.data is None else (stage.data, ())),
-                steps=max(1, round(steps * stage.share)), lr=method.lr if lr is None else lr, warmup=warmup,
-                accumulate=accumulate, clip=clip, weight_decay=weight_decay, dtype=dtype, recompute=recompute,
-                validate=validate, label=f"{type(method).__name__} · {task.name} · {stage.name}", history=history,
-                progress=progress,
+                steps=max(1, round(steps * stage.share)), lr=stage.lr * (method.lr if lr is None else lr),
+                warmup=warmup, accumulate=accumulate, clip=clip, weight_decay=weight_decay, dtype=dtype,
+                recompute=recompute, validate=validate, history=history, progress=progress,
+                label=f"{type(method).__name__} · {task.name} · {stage.name}",
             )  # fmt: skip
             if history.interrupted:
                 break

@@ -92,7 +92,7 @@ class Autoencoder(nn.Module):
 class IPT(Method):
     """Train `size` numbers, and a prompt of `length` vectors follows from them; 3 to 250 and 100 in the paper.
 
-    `fit` takes its steps once for the prompt of each source task, once for the subspace, and once for z.
+    `fit` takes its steps for the prompt of each source task, again so many times for the subspace, and once for z.
     """
 
     length: int = 20
@@ -142,7 +142,8 @@ class IPT(Method):
                 prompts.append(place.prompt.P.detach())
             decoder.learn(space=True)
             place.prompt = Autoencoder(torch.stack(prompts), decoder)
-            yield Stage("subspace", data=place.prompt.turns(data))
+            # matrices want smaller steps than vectors
+            yield Stage("subspace", share=len(tasks), data=place.prompt.turns(data), lr=0.03)
             decoder.learn(space=False)
             place.prompt = decoder
         yield Stage("z")
