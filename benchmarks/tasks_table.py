@@ -10,7 +10,6 @@ Each method gets the same steps and batches.  `scratch` is full fine-tuning of t
 
 import argparse
 import csv
-import multiprocessing
 import platform
 import statistics
 import time
@@ -22,7 +21,7 @@ import torch.nn.functional as F
 
 from minipeft import GPT, Adapters, BitFit, FullFineTuning, LoRA, counts, evaluate, fit, tasks
 from minipeft.pretrain import fresh
-from minipeft.progress import Progress
+from minipeft.runs import carry_on, cell, mean, read, spread
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "benchmarks" / "tasks_runs.csv"
@@ -40,7 +39,6 @@ FIELDS = ("model", "task", "way", "seed", "accuracy", "ood", "trainable", "secon
 
 def run(job: tuple[str, str, str, int]) -> dict:
     """One line of the file: a model, fine-tuned in one way on one task."""
-    torch.set_num_threads(1)
     name, task_name, way, seed = job
     task, began = tasks.load(task_name), time.monotonic()
     line = dict(zip(FIELDS, job, strict=False))
@@ -91,28 +89,6 @@ def jobs() -> list[tuple[str, str, str, int]]:
     return once + [(m, t, way, seed) for seed in SEEDS for m in MODELS for t in tasks.NAMES for way in WAYS]
 
 
-def read() -> dict[tuple, dict]:
-    if not RUNS.exists():
-        return {}
-    with RUNS.open(newline="") as file:
-        return {(r["model"], r["task"], r["way"], int(r["seed"])): r for r in csv.DictReader(file)}
-
-
-def measure() -> None:
-    missing = [job for job in jobs() if job not in read()]
-    new = not RUNS.exists()
-    bar = Progress(len(missing), "runs")
-    with RUNS.open("a", newline="") as file, multiprocessing.get_context("spawn").Pool(2) as pool:
-        out = csv.DictWriter(file, FIELDS)
-        if new:
-            out.writeheader()
-        for line in pool.imap_unordered(run, missing):
-            out.writerow(line)
-            file.flush()
-            bar.step(f"{line['model']} {line['task']} {line['way']} {line['accuracy']:.0%}")
-    bar.close(f"{len(missing)} runs done")
-
-
 # -- the tables -------------------------------------------------------------------------------------------------------
 
 
@@ -131,20 +107,6 @@ def table(done: dict[tuple, dict], model: str) -> list[dict]:
 
 def complete(row: dict) -> bool:
     return all(row[way] for way in ("base", "words", *WAYS))
-
-
-def mean(values: list[float]) -> float:
-    return statistics.mean(values) if values else float("nan")
-
-
-def spread(values: list[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
-
-
-def cell(values: list[float]) -> str:
-    if not values:
-        return "–"
-    return f"{mean(values):.0f}" + (f" ± {spread(values):.0f}" if len(values) > 1 else "")
 
 
 def findings(rows: list[dict]) -> list[str]:
@@ -245,8 +207,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="only write the tables, from the runs there are")
     if not parser.parse_args().table:
-        measure()
-    write(read())
+        carry_on(RUNS, FIELDS, jobs(), run, "runs")
+    write(read(RUNS, 4))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ class Progress:
             return  # ten times a second is enough for the eye
         self.drawn = now
         left = (now - self.began) / self.done * (self.total - self.done)
-        self._draw(f"{self.label} {self.done}/{self.total} · {left:.0f} s left{' · ' + note if note else ''}")
+        wait = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
+        self._draw(f"{self.label} {self.done}/{self.total} · {wait} left{' · ' + note if note else ''}")
 
     def close(self, summary: str) -> None:
         """Replace the bar by one line."""
