@@ -18,6 +18,17 @@ EXAMPLES = """examples:
   minipeft finetune --model path/to/llama --data my.csv --method lora --device cuda --dtype bf16 --out runs/llama
 """
 
+COMPARE = """Broken off and started again, it goes on where it was.  Search first if you want learning rates
+that were searched for: all later runs into the same folder use what was found.
+
+examples:
+  minipeft compare --quick                               two tasks, one model, one seed: a first look in minutes
+  minipeft compare --out runs/all --search               six learning rates for each method, task and model
+  minipeft compare --out runs/all                        everything, in about an hour on two cores
+  minipeft compare --out runs/all --low-data             the same from 16 and from 64 examples
+  minipeft compare --out runs/few --methods lora bitfit --tasks opposite kind --models mini-llama
+"""
+
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
@@ -64,6 +75,32 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--recompute", action="store_true", help="activation checkpointing: less memory, more time")
     p.add_argument("--examples", type=int, metavar="N", help="train on the first N examples only")
     p.add_argument("--seed", type=int, default=0, help="decides everything random (default: %(default)s)")
+
+    p = command("compare", compare, "compare methods: accuracy, numbers, bytes, seconds; tables and plots", COMPARE)
+    p.add_argument(
+        "--out", type=Path, default=Path("runs/compare"), metavar="DIR",
+        help="where the results are and go (default: %(default)s)",
+    )  # fmt: skip
+    p.add_argument("--models", nargs="+", metavar="NAME", help="bundled models (default: both)")
+    p.add_argument(
+        "--methods", nargs="+", metavar="NAME",
+        help="`minipeft methods` lists them (default: all); the frozen base and full fine-tuning always take part",
+    )  # fmt: skip
+    p.add_argument("--tasks", nargs="+", metavar="NAME", help="`minipeft tasks` lists them (default: five)")
+    p.add_argument("--seeds", nargs="+", type=int, metavar="N", help="a run for each (default: 0 1 2)")
+    p.add_argument("--steps", type=int, help="optimizer steps over all stages of a recipe (default: 200)")
+    p.add_argument("--batch", type=int, help="examples a step (default: 16)")
+    p.add_argument(
+        "--quick", action="store_true",
+        help="a first look, in under five minutes: one model, two tasks, one seed, 50 steps, unless you say others",
+    )  # fmt: skip
+    stage = p.add_mutually_exclusive_group()
+    stage.add_argument("--search", action="store_true", help="only search for learning rates, on validation loss")
+    stage.add_argument("--low-data", action="store_true", help="only run from 16 and from 64 training examples")
+    stage.add_argument("--page", action="store_true", help="run nothing, write tables and plots of what is there")
+    p.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="processes, of one thread each (default: %(default)s)"
+    )
 
     p = command("generate", generate, "continue a text, with the plain model or with a delta on it")
     _model(p)
@@ -154,6 +191,20 @@ def finetune(args: argparse.Namespace) -> int:
     print(f"{counts(plain)}")
     print(f"{size / 1000:.1f} kB saved in {args.out} · {len(history.losses)} steps in {seconds:.1f} s")
     return 130 if history.interrupted else 0
+
+
+def compare(args: argparse.Namespace) -> int:
+    from .compare import QUICK, Plan, compare
+    from .report import write
+
+    asked = {f.name: getattr(args, f.name) for f in dataclasses.fields(Plan) if getattr(args, f.name) is not None}
+    plan = Plan(**(QUICK if args.quick else {}) | asked)
+    if args.workers < 1:
+        raise ValueError(f"--workers is at least 1, not {args.workers}")
+    if not args.page:
+        compare(plan, search=args.search, few=args.low_data, workers=args.workers)
+    print(f"tables and plots: {write(plan)}")
+    return 0
 
 
 def generate(args: argparse.Namespace) -> int:

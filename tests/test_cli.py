@@ -106,7 +106,7 @@ def test_tokens_says_what_was_spelt(tmp_path, capsys):
 def test_help_is_complete(capsys):
     code, text, _ = run(capsys, "--help")
     assert code == 0
-    for name in ("finetune", "generate", "methods", "tasks", "lab", "check", "hint", "reset", "watch", "progress"):
+    for name in "finetune compare generate methods tasks lab check hint reset watch progress".split():
         assert name in text
     code, text, _ = run(capsys, "finetune", "--help")
     assert code == 0 and "examples:" in text and "--recompute" in text
