@@ -1,8 +1,8 @@
 # Two commands do everything:  `make lab` to learn, `make test` to check.  Each sets up the environment first, once.
 #
 #   make lab       JupyterLab on lesson 00
-#   make test      all there is to check: ruff, unit tests, mutants, exercise checks, every lesson
-#   make quick     ruff and the unit tests: the daily loop
+#   make test      all there is to check: ruff, unit tests, exercise checks, every lesson
+#   make quick     ruff and the unit tests but the slow ones: the daily loop
 #   make lessons   rebuild exercises/ and lessons/*.ipynb from solutions/ and lessons/src/
 #   make clean     remove the environment and all caches
 #
@@ -16,25 +16,22 @@ JOBS ?= 2
 BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
-.PHONY: lab test quick lint unit mutants checks notebooks lessons clean
+.PHONY: lab test quick lint unit checks notebooks lessons clean
 
 lab: .venv/ready
 	$(BIN)/minipeft lab
 
-test: lint unit mutants checks notebooks
+test: lint unit checks notebooks
 
-quick: lint unit
+quick: lint
+	$(PYTEST) tests --ignore=tests/exercises -m 'not slow'
 
 lint: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
 unit: .venv/ready
-	$(PYTEST) tests --ignore=tests/exercises --ignore=tests/test_mutants.py
-
-# Wrong implementations, each of which a test has to catch: a process for each, so not a part of the daily loop.
-mutants: .venv/ready
-	$(PYTEST) tests/test_mutants.py
+	$(PYTEST) tests --ignore=tests/exercises
 
 checks: .venv/ready
 	$(PYTEST) tests/exercises

@@ -290,6 +290,7 @@ def test_recompute(method, carrying, idx):
 
 
 @each
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["llama"], indirect=True)  # a second and more each; a method is alike in both
 def test_compile(name, method, make, idx, shake):
     """torch.compile traces it without a break, forwards and backwards."""

@@ -46,6 +46,7 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/"
 """
 
 
+@pytest.mark.slow  # a process each
 @pytest.mark.parametrize("file, mutant", MUTANTS)
 def test_mutant_is_caught(file, mutant, tmp_path):
     text = (ROOT / "minipeft" / file).read_text(encoding="utf-8")

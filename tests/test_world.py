@@ -303,6 +303,7 @@ def test_free_questions_name_one_part_of_a_fact_for_another():
         assert len(frames) == 1
 
 
+@pytest.mark.slow
 def test_pretraining_is_bit_identical_and_lowers_the_loss(monkeypatch):
     monkeypatch.setattr(pretrain, "HELD_OUT", 50)
     (one, first), (two, second) = (pretrain.train("mini-llama", steps=20, progress=False) for _ in range(2))
