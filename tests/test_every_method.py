@@ -36,7 +36,13 @@ SETTINGS = {  # what a method needs to be told on that style, or for such a smal
 STACK = {"lora", "krona", "adapters", "compacter", "ia3", "bitfit", "prompt-tuning", "prefix-tuning"}
 
 each = pytest.mark.parametrize("name", KINDS)
-pairs = pytest.mark.parametrize("pair", list(permutations((row.name for row in CATALOG), 2)), ids="+".join)
+pairs = pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(pair, id="+".join(pair), marks=[] if STACK.issuperset(pair) else pytest.mark.slow)
+        for pair in permutations((row.name for row in CATALOG), 2)
+    ],
+)
 
 
 def method_of(name: str, style: str) -> Method:
