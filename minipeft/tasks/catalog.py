@@ -1,7 +1,8 @@
 """The tasks of the toy world: what the bundled models are fine-tuned on.
 
 Each asks for something that the stories of `world` contain, in a form that they never have.  So the base doesn't know
-what is wanted, but holds most of what it takes; some (the cipher, the facts) need knowledge that is new as well.
+what is wanted, but holds most of what it takes; the cipher needs knowledge that is new as well.  For `where`, `who` and
+`colour` it holds nearly all: `pretrain` drills it in naming one part of a fact for another, if never behind a colon.
 
 A task is a function that draws one example from a set of words.  Training, validation and test share the words but no
 prompt; the out-of-domain split is drawn from other words, which the base has read and the task has not shown.
