@@ -264,8 +264,8 @@ def phases(model: GPT, steps: int) -> Iterator[tuple[int, list[torch.optim.Optim
 
     Muon moves a matrix equally far in all its directions.  In trials of 500 to 600 steps it learnt drills that AdamW
     alone did not.  Two earlier recipes without its weight decay ended 16 to 28 % above the limit, their matrices about
-    three times as large; this one also slows down before the stories and has 1,000 steps more, and what each is worth on
-    its own was not measured.
+    three times as large; this one also slows down before the stories and has 1,000 steps more, and what each is worth
+    on its own was not measured.
     """
     adam = dict(lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     inner = [p for p in model.trunk.parameters() if p.ndim == 2]
