@@ -2,6 +2,7 @@
 
 import copy
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -92,15 +93,23 @@ def kept_bytes(run: Callable[[], Tensor], model: nn.Module | None = None) -> int
     >>> kept_bytes(lambda: method.loss(model, x, y), model)
     """
     own = {t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers()]} if model else set()
-    kept = {}  # holding the storages keeps their addresses from being given to others
+    boxes = weakref.WeakSet()  # autograd holds what `pack` returns for as long as it needs it: those left at the end
 
-    def pack(t: Tensor) -> Tensor:
-        kept[t.untyped_storage().data_ptr()] = t.untyped_storage()
-        return t
+    def pack(t: Tensor) -> _Box:
+        boxes.add(box := _Box(t))
+        return box
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda box: box.tensor):
         result = run()  # noqa: F841  as long as it lives, so does what was kept for it
-    return sum(storage.nbytes() for address, storage in kept.items() if address not in own)
+    storages = {s.data_ptr(): s.nbytes() for s in (box.tensor.untyped_storage() for box in boxes)}
+    return sum(size for address, size in storages.items() if address not in own)
+
+
+class _Box:
+    """A tensor that can be watched: tensors themselves are no members of a WeakSet, they compare by value."""
+
+    def __init__(self, tensor: Tensor):
+        self.tensor = tensor
 
 
 def times(*steps: Callable[[], object], rounds: int = 15, warmup: int = 3) -> Tensor:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 from types import UnionType
 from typing import ClassVar, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .cross_entropy import cross_entropy
 from .surgery import Unused, attached, attempt, freeze, inner, thaw, trainable, walk
 
 IGNORE = -100  # the label of a position that the loss does not look at
@@ -85,7 +85,7 @@ class Method:
         Only the labelled positions go through the head: over a large vocabulary that is the dearest part of a step.
         """
         labelled = y != IGNORE
-        return F.cross_entropy(model.logits(model.features(x)[labelled]).float(), y[labelled])
+        return cross_entropy(model, model.features(x)[labelled], y[labelled])
 
     def stages(self, model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Stage]:
         """Attach to a plain model and yield wherever the caller is to train; (x, y) batches for what needs data."""
