@@ -43,6 +43,12 @@ class Prefix(nn.Module):
         """P_k and P_v: (h_kv, n, e) each."""
         return self.k, self.v
 
+    @torch.no_grad()
+    def write(self, k: Tensor, v: Tensor) -> None:
+        """Start from these keys and values."""
+        self.k.copy_(k)
+        self.v.copy_(v)
+
     def forward(self, x: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         first = (p.to(k.dtype).expand(len(x), -1, -1, -1) for p in self.rows())
         return tuple(torch.cat([p, y], 2) for p, y in zip(first, (k, v), strict=True))
@@ -64,7 +70,7 @@ class Written(Prefix):
     """A prefix written by the network: this layer's rows of the last Linear, W_l and b_l, and the shared rest."""
 
     def __init__(self, source: Source, kv_heads: int, head_width: int):
-        nn.Module.__init__(self)
+        nn.Module.__init__(self)  # not Prefix's: it has no k and v of its own
         self.source, self.kv_heads = source, kv_heads
         self.out = nn.Linear(source.up.out_features, 2 * kv_heads * head_width)
 
@@ -116,8 +122,20 @@ def remember(model: GPT, ids: Tensor) -> dict[Attention, tuple[Tensor, Tensor]]:
         return {attn: tuple(y[0] for y in attn.past[-1].kept) for attn in attns}
 
 
+class PrefixMethod(Method):
+    """What all methods with a prefix have in common: the network that writes it is there for the training alone."""
+
+    def stages(self, model: GPT, batches: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Stage]:
+        yield from super().stages(model, batches)
+        drop(model)
+
+    def restore(self, model: GPT, state: Mapping[str, Tensor]) -> None:
+        super().restore(model, state)
+        drop(model, but=state)
+
+
 @dataclass(frozen=True)
-class PrefixTuning(Method):
+class PrefixTuning(PrefixMethod):
     """Train `length` keys and values in every block; 1 to 300 in the paper, best at 10 (tables) and 200 (summaries)."""
 
     length: int = 10
@@ -143,14 +161,12 @@ class PrefixTuning(Method):
             real = remember(model, ids.repeat(self.length)[: self.length])
         source = self.hidden and Source(self.length, model.c.width, self.hidden)
         for attn in map(inner, find(model, "attn", self.layers).values()):
-            e, like = attn.head_width, next(inner(attn.k).parameters())
-            size = shape(attn.k)[0] // e, self.length, e
-            if source:
-                link = Written(source, size[0], e).to(like)
-                if real:
-                    link.write(*real[attn])
-            else:
-                link = Prefix(*(real[attn] if real else (torch.randn(size), torch.randn(size)))).to(like)
+            kv_heads, e = shape(attn.k)[0] // attn.head_width, attn.head_width
+            size = kv_heads, self.length, e
+            link = Written(source, kv_heads, e) if source else Prefix(torch.randn(size), torch.randn(size))
+            link.to(inner(attn.k).weight)
+            if real:
+                link.write(*real[attn])
             yield attn, link
 
     def put(self, model: GPT) -> None:
@@ -161,11 +177,3 @@ class PrefixTuning(Method):
     def insert(self, model: GPT) -> None:
         self.put(model)
         make_room(model, self.length)
-
-    def restore(self, model: GPT, state: Mapping[str, Tensor]) -> None:
-        super().restore(model, state)
-        drop(model, but=state)
-
-    def stages(self, model: GPT, batches: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Stage]:
-        yield from super().stages(model, batches)
-        drop(model)

@@ -12,16 +12,15 @@ the MLP reads a normalised one.  U and b start at zero, so the adapter starts as
 In the survey's pseudocode the prefix is put behind the hidden states, and the MLP itself has got lost.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from ..additive.adapters import Bottleneck
-from ..additive.prefix_tuning import PrefixTuning, drop
+from ..additive.prefix_tuning import PrefixMethod, PrefixTuning
 from ..gpt import Block
-from ..method import Method, Stage
 from ..surgery import Wrapper, wrap
 
 
@@ -39,7 +38,7 @@ class Beside(Wrapper):
 
 
 @dataclass(frozen=True)
-class MAM(Method):
+class MAM(PrefixMethod):
     """Train `length` keys and values in every attention and `size` numbers beside every MLP.
 
     The paper's: 30 and 512 with s = 4 for summaries, at a width of 1024; 16 and 16 with s = 2 for GLUE, at 768.
@@ -71,11 +70,3 @@ class MAM(Method):
         if self.length:
             PrefixTuning(self.length, self.hidden, layers=self.layers).put(model)
         wrap(model, "block", lambda b: Beside(b, self.branch(model.c.width), self.scale), self.layers, innermost=True)
-
-    def stages(self, model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Stage]:
-        yield from super().stages(model, batches)
-        drop(model)
-
-    def restore(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
-        super().restore(model, state)
-        drop(model, but=state)

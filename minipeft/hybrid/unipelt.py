@@ -12,10 +12,12 @@ values then differ from query to query.  `gates="text"` is the paper's, to class
 the authors' code, and text generated with it means nothing.
 
 A gate near zero switches LoRA and the adapter off, and not the prefix: keys of zero still take their share of the
-softmax.  The survey has a prefix of queries, which there isn't, LoRA without its x, and the adapter without its skip.
+softmax.  The paper counts one gate for LoRA in a layer; q and v have one each here, as in the authors' code.
+
+The survey has a prefix of queries, which there isn't, LoRA without its x, and the adapter without its skip.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -25,9 +27,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..additive.adapters import Adapters
-from ..additive.prefix_tuning import Prefix, PrefixTuning, drop
+from ..additive.prefix_tuning import Prefix, PrefixMethod, PrefixTuning
 from ..gpt import Attention, attend
-from ..method import Method, Stage
 from ..reparametrization.lora import LoRA
 from ..surgery import Parallel, Serial, Wrapper, shape, wrap
 
@@ -76,7 +77,7 @@ class GatedPrefix(Wrapper):
 
 
 @dataclass(frozen=True)
-class UniPELT(Method):
+class UniPELT(PrefixMethod):
     """Train `length` keys and values, a change of rank `rank` and `size` numbers a block; the paper's 10, 8 and 48."""
 
     length: int = 10
@@ -107,11 +108,3 @@ class UniPELT(Method):
         wrap(model, "attn", lambda m: GatedPrefix(m, links[m], Gate(d, self.gates)), self.layers, innermost=True)
         wrap(model, lora.to, lambda m: Parallel(m, Gated(lora.branch(*shape(m)), Gate(d, self.gates))), self.layers)
         wrap(model, "block", lambda m: Serial(m, Gated(adapters.branch(d), Gate(d, self.gates))), self.layers)
-
-    def stages(self, model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Stage]:
-        yield from super().stages(model, batches)
-        drop(model)
-
-    def restore(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
-        super().restore(model, state)
-        drop(model, but=state)

@@ -26,9 +26,4 @@ MUTANTS = [
         {"self.scale * self.branch(u)": "self.scale * (u + self.branch(u))"},
         "test_mam.py::test_adapter_alone_starts_as_its_base[gpt2]",
     ),
-    Mutant(
-        "the network is saved as well",
-        {"        drop(model)\n": ""},
-        "test_mam.py::test_network_is_dropped[gpt2]",
-    ),
 ]

@@ -37,4 +37,9 @@ MUTANTS = [
         {"return Prefix(*(p.clone() for p in self.rows()))": "return Prefix(*map(torch.randn_like, self.rows()))"},
         "test_prefix_tuning.py::test_drop[gpt2]",
     ),
+    Mutant(
+        "the network stays after training, and is saved as well",
+        {"        drop(model)\n": ""},
+        "test_prefix_tuning.py::test_drop[llama]",
+    ),
 ]
