@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
+from minipeft.gpt import GPT, Config
 from minipeft.measure import counts
 from minipeft.selective.bitfit import BitFit
 from minipeft.surgery import detach, trainable
@@ -73,6 +74,14 @@ def test_names_and_count(make):
     assert counts(model).trainable == c.layers * (q + 2 * kv + c.width + c.hidden + c.width + 2 * c.width) + c.width
     first = BitFit(layers=[0]).attach(make())
     assert trainable(first).keys() == {n for n in names if n.startswith("trunk.0.")}
+
+
+def test_published_count():
+    """GPT-2 small, without memory: L (7 d + f) + d = 102,144 of 124,439,808 numbers, 0.08%."""
+    with torch.device("meta"):
+        model = BitFit().attach(GPT(Config("gpt2", vocab=50257, context=1024, layers=12, heads=12, width=768)))
+    assert sum(p.numel() for p in trainable(model).values()) == 12 * (7 * 768 + 3072) + 768 == 102_144
+    assert sum(p.numel() for p in model.parameters()) == 124_439_808
 
 
 @llama

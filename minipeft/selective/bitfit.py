@@ -3,10 +3,11 @@
     W x + b          b trains, W does not
 
 All of them: of the four attention Linears, of the MLP's, and of the norms (whose gains stay).  Each layer gets to add
-a constant vector, the same for every input; no weight matrix changes, and the result is a plain model.
+a constant vector, the same for every input; no weight matrix changes, and the result is a plain model.  In GPT-2 small
+that is 0.08% of all numbers, where the survey says 0.05%.
 
 A LLaMA has no biases.  `add=True` gives each of its Linears one that starts at zero, the nearest thing to BitFit that
-it can have; without it BitFit refuses rather than train nothing.
+it can have; without it BitFit refuses, where the survey's listing would train nothing in silence.
 """
 
 from collections.abc import Collection
