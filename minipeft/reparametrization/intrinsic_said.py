@@ -28,13 +28,13 @@ H16 = torch.kron(torch.kron(H2, H2), torch.kron(H2, H2))  # a corner of it is a 
 def hadamard(x: Tensor) -> Tensor:
     """H x in Sylvester's order, not normalised: (n,) -> (n,), n a power of two, in n log n.
 
-    H is the Kronecker product of small ones, each for four bits of an index: they act in turn, on the leading bits,
-    which then go last.  After all of them every bit stands where it stood.
+    H is the Kronecker product of small ones, each for four bits of an index: they act in turn, on the last bits, which
+    then go first.  After all of them every bit stands where it stood.
     """
     left = len(x)
     while left > 1:
         r = min(left, 16)
-        x, left = (x.view(r, -1).T @ H16[:r, :r].to(x)).flatten(), left // r
+        x, left = (H16[:r, :r].to(x) @ x.view(-1, r).T).flatten(), left // r  # (r, n / r): written row after row
     return x
 
 
