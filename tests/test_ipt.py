@@ -80,19 +80,43 @@ def test_recipe(speaking, sources):
     assert not any(isinstance(m, Autoencoder) for m in model.modules())  # the encoder is gone
 
 
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_broken_off(speaking, sources, step, idx, tmp_path, monkeypatch):
+    """In a source's prompt or in the subspace: what there is can be saved and loaded, and its subspace used again."""
+    model, method, steps, loss = speaking(), IPT(length=4, size=3, hidden=5, sources=sources), [], IPT.loss
+
+    def pressed(*args):
+        steps.append(args)
+        if len(steps) > step:
+            raise KeyboardInterrupt
+        return loss(*args)
+
+    monkeypatch.setattr(IPT, "loss", pressed)
+    rows = [tasks.Example("3 4", " 7"), tasks.Example("5 6", " 11")]
+    new = tasks.Task("new", rows, rows, rows, rows)
+    assert fit(model, method, new, steps=2, batch=2, progress=False).interrupted
+    assert trainable(model).keys() == {"trunk.prompt.z"}
+    delta.save(model, tmp_path)
+    assert torch.equal(delta.load(speaking(), tmp_path)(idx), model(idx))
+    again = speaking()
+    next(IPT(length=4, size=3, hidden=5, subspace=str(tmp_path)).stages(again, NEW))
+    assert all(torch.equal(again.state_dict()[n], model.state_dict()[n]) for n in (f"trunk.prompt.{s}" for s in SPACE))
+
+
 def at_the_subspace(model, method):
-    """The model and its autoencoder, with random prompts, before the subspace is learnt."""
-    for stage in method.stages(model, NEW):
+    """Before the subspace is learnt: its autoencoder, with random prompts; the stage; the recipe, not to be dropped."""
+    recipe = method.stages(model, NEW)
+    for stage in recipe:
         if stage.name == "subspace":
             torch.nn.init.normal_(model.trunk.prompt.prompts)
-            return model.trunk.prompt, stage
+            return model.trunk.prompt, stage, recipe
         torch.nn.init.normal_(model.trunk.prompt.P)
 
 
 def test_autoencoder_by_hand(speaking, sources):
     """A prompt's rows one after another, through one matrix to k numbers, through two with a tanh back to its rows."""
     model = speaking()
-    part, _ = at_the_subspace(model, IPT(length=4, size=3, hidden=5, sources=sources))
+    part, *_ = at_the_subspace(model, IPT(length=4, size=3, hidden=5, sources=sources))
     part.task, d = 1, model.c.width
     P, e, first, last = part.prompts[1], part.encoder, part.decoder.first, part.decoder.last
     middle = sum(e.weight[:, i * d : (i + 1) * d] @ P[i] for i in range(4)) + e.bias
@@ -105,7 +129,7 @@ def test_autoencoder_by_hand(speaking, sources):
 def test_loss_of_the_subspace(speaking, sources, alpha):
     """The model's loss behind the rebuilt prompt, plus alpha times the mean squared error: both, for its own task."""
     model, method = speaking(), IPT(length=4, size=3, hidden=5, sources=sources, alpha=alpha)
-    part, stage = at_the_subspace(model, method)
+    part, stage, _recipe = at_the_subspace(model, method)
     for task in (0, 1, 0):
         x, y = next(stage.data)
         assert part.task == task
@@ -167,6 +191,16 @@ def test_fit_holds_the_new_task_out(monkeypatch, style, tmp_path):
         assert torch.equal(other.state_dict()[key], model.state_dict()[key])
     with pytest.raises(ValueError, match="holds no subspace of these sizes: first.weight is"):
         fit(GPT.from_pretrained("mini-gpt2"), IPT(length=4, size=5, subspace=str(tmp_path)), tasks.load("kind"))
+
+
+def test_refuses_what_is_no_subspace(make, tmp_path):
+    """The model stays as it was."""
+    model = make()
+    (tmp_path / "delta.safetensors").write_text("nothing of the kind")
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ValueError, match="holds no saved IPT"):
+            next(IPT(length=4, subspace=str(path)).stages(model, NEW))
+        assert attached(model) == () and not isinstance(model.trunk, Prompted)
 
 
 def test_refuses_to_know_the_task(speaking, sources):

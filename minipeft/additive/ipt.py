@@ -22,6 +22,7 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..gpt import GPT
@@ -54,8 +55,11 @@ class Decoder(nn.Module):
         self.z.requires_grad_(not space)
 
     def copy(self, path: str) -> None:
-        """Take the subspace of an IPT saved in the folder `path`.  Raises ValueError for one of other sizes."""
-        state = safetensors.torch.load_file(Path(path) / "delta.safetensors")
+        """Take the subspace of an IPT saved in the folder `path`.  Raises ValueError for none of these sizes."""
+        try:
+            state = safetensors.torch.load_file(Path(path) / "delta.safetensors")
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{path} holds no saved IPT: {error}") from None
         for name, p in self.named_parameters():
             if name != "z":
                 saved = state.get(f"trunk.prompt.{name}", torch.empty(0))
@@ -93,6 +97,7 @@ class IPT(Method):
     """Train `size` numbers, and a prompt of `length` vectors follows from them; 3 to 250 and 100 in the paper.
 
     `fit` takes its steps for the prompt of each source task, again so many times for the subspace, and once for z.
+    Broken off before that, it leaves a first z in the subspace as it is by then, which can be saved and used again.
     """
 
     length: int = 20
@@ -114,9 +119,11 @@ class IPT(Method):
         if self.sources and self.subspace:
             raise ValueError("a subspace is learnt from sources or used again: give one of the two")
 
-    def insert(self, model: GPT) -> None:
+    def insert(self, model: GPT, subspace: str | None = None) -> None:
         decoder = Decoder(self.size, self.hidden or model.c.width, self.length, model.c.width)
         decoder.learn(space=False)
+        if subspace:
+            decoder.copy(subspace)
         make_room(model, self.length)
         wrap(model, "trunk", lambda trunk: Prompted(trunk, decoder, self.length))
 
@@ -128,22 +135,21 @@ class IPT(Method):
     def stages(self, model: GPT, batches: Sequence[Batch]) -> Iterator[Stage]:
         tasks = self.tasks(model, batches)
         first = PromptTuning(self.length).first(model)  # of all source prompts: what differs then is what was learnt
-        self.attach(model)
-        place, decoder = model.trunk, model.trunk.prompt
-        if self.subspace:
-            decoder.copy(self.subspace)
-        if tasks:
-            prompts, data = [], []
+        self.attach(model, self.subspace)
+        place, decoder, prompts, data = model.trunk, model.trunk.prompt, [], []
+        try:
             for task in tasks:
                 rows = [encode(example, model.tokenizer) for example in task.train]
                 data.append(batches_of(rows, len(batches[0][0]), model.tokenizer.end, seed=0))
                 place.prompt = Prompt(first.clone())
                 yield Stage(f"prompt for {task.name}", data=data[-1])
                 prompts.append(place.prompt.P.detach())
-            decoder.learn(space=True)
-            place.prompt = Autoencoder(torch.stack(prompts), decoder)
-            # matrices want smaller steps than vectors
-            yield Stage("subspace", share=len(tasks), data=place.prompt.turns(data), lr=0.03)
+            if tasks:
+                decoder.learn(space=True)
+                place.prompt = Autoencoder(torch.stack(prompts), decoder)
+                # matrices want smaller steps than vectors
+                yield Stage("subspace", share=len(tasks), data=place.prompt.turns(data), lr=0.03)
+        finally:  # also when the training is broken off in a stage above
             decoder.learn(space=False)
             place.prompt = decoder
         yield Stage("z")
