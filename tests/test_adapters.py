@@ -1,61 +1,65 @@
 """Adapters: against AdapterHub's library, and what is true of them alone."""
 
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from minipeft.additive.adapters import Adapters, Bottleneck
-from minipeft.gpt import GPT, Config
-from minipeft.surgery import trainable
-
-CONFIGS = {  # of the bases that tests/oracles/record_adapters.py has drawn
-    "gpt2": Config(style="gpt2", vocab=31, context=16, layers=2, heads=4, width=20, hidden=28),
-    "llama": Config(style="llama", vocab=31, context=16, layers=2, heads=4, kv_heads=2, width=24, hidden=28),
-}
+from minipeft.gpt import turns
+from minipeft.measure import counts
+from minipeft.surgery import inner
 
 
 @pytest.mark.parametrize("case", ["houlsby-gelu", "houlsby-silu", "pfeiffer-relu"])
-def test_equals_adapterhub(style, case):
-    """Outputs and gradients of `adapters` 1.3, whose weights are copied in; it leaves the norms frozen."""
-    file = load_file(Path(__file__).parent / "fixtures" / f"adapters_{style}.safetensors")
-    model, idx = GPT(CONFIGS[style]), file["idx"]
-    model.load_state_dict({n.removeprefix("base/"): t for n, t in file.items() if n.startswith("base/")})
+def test_equals_adapterhub(equals_adapterhub, style, case):
+    """Which leaves the norms frozen."""
     placement, activation = case.split("-")
-    size = CONFIGS[style].width // 4
-    Adapters(size=size, placement=placement, activation=activation, norms=False).attach(model)
-    parts = trainable(model)
-    assert {f"{case}/part/{name}" for name in parts} == {name for name in file if name.startswith(f"{case}/part/")}
-    for name, p in parts.items():
-        p.data.copy_(file[f"{case}/part/{name}"])
-    logits = model(idx)
-    assert_close(logits, file[f"{case}/logits"], rtol=0, atol=1e-5)
-    F.cross_entropy(logits[:, :-1].flatten(0, 1), idx[:, 1:].flatten()).backward()
-    for name, p in parts.items():
-        assert_close(p.grad, file[f"{case}/grad/{name}"], rtol=0, atol=1e-5)
+    size = {"gpt2": 5, "llama": 6}[style]  # a quarter of the width
+    equals_adapterhub(Adapters(size, placement, activation, norms=False), "adapters", case)
+
+
+def adapter(h, branch: Bottleneck):
+    """h + U gelu(D h + c) + b"""
+    low = F.gelu(h @ branch.down.weight.T + branch.down.bias)
+    return h + low @ branch.up.weight.T + branch.up.bias
+
+
+def stream(model):
+    """What a block may get: the stream of two texts, and the angles of their positions."""
+    x = torch.randn(2, 7, model.c.width)
+    return x, turns(model.c, torch.arange(7), x.dtype) if model.c.style == "llama" else None
+
+
+def branches(part) -> list[Bottleneck]:
+    return [m for m in part.modules() if isinstance(m, Bottleneck)]
 
 
 def test_houlsby_by_hand(model, shake):
-    """One block written out: the adapter reads the sub-layer's result, before it joins the stream."""
-    shake(Adapters(size=5).attach(model))
-    block, x = model.trunk[1], torch.randn(2, 7, model.c.width)
-    attn, mlp = block.attn, block.mlp
-    turn = None
-    if model.c.style == "llama":
-        from minipeft.gpt import turns
+    """One block written out: an adapter reads a sub-layer's result, before it joins the stream."""
+    block = shake(Adapters(size=5).attach(model)).trunk[1]
+    (x, turn), plain = stream(model), inner(block)
+    first, second = branches(block)
+    u = x + adapter(inner(plain.attn)(plain.norm1(x), turn), first)
+    assert_close(block(x, turn), u + adapter(inner(plain.mlp)(plain.norm2(u)), second))
 
-        turn = turns(model.c, torch.arange(7), x.dtype)
 
-    def adapter(h, branch: Bottleneck):
-        low = F.gelu(h @ branch.down.weight.T + branch.down.bias)
-        return h + low @ branch.up.weight.T + branch.up.bias
+def test_pfeiffer_by_hand(make, shake):
+    """The adapter reads the stream, after the MLP's result has joined it."""
+    block = shake(Adapters(size=5, placement="pfeiffer").attach(make())).trunk[1]
+    x, turn = stream(make())
+    (branch,) = branches(block)
+    assert_close(block(x, turn), adapter(make().trunk[1](x, turn), branch))
 
-    u = x + adapter(attn.base(block.norm1(x), turn), attn.branch)
-    expected = u + adapter(mlp.base(block.norm2(u)), mlp.branch)
-    assert_close(block(x, turn), expected)
+
+def test_each_place_has_its_own(model, shake):
+    """What one adapter learns changes nothing at the other places."""
+    first, second, _ = shake(Adapters(size=5).attach(model)).trunk
+    x, turn = stream(model)
+    before = second(x, turn), first.mlp(x)
+    with torch.no_grad():
+        branches(first.attn)[0].up.weight += 1.0
+    assert torch.equal(second(x, turn), before[0]) and torch.equal(first.mlp(x), before[1])
 
 
 def test_zero_start_is_the_base(make, idx):
@@ -72,15 +76,14 @@ def test_zero_start_is_the_base(make, idx):
 def test_near_start(make, idx):
     """The paper's start: a normal of deviation 0.01 cut at two deviations, biases zero, function nearly the base's."""
     model = Adapters(size=16).attach(make())
-    branches = [m for m in model.modules() if isinstance(m, Bottleneck)]
-    weights = torch.cat([w.flatten() for b in branches for w in (b.down.weight, b.up.weight)])
+    weights = torch.cat([w.flatten() for b in branches(model) for w in (b.down.weight, b.up.weight)])
     assert weights.abs().max() <= 0.02
     assert abs(weights.std() - 0.0088) < 0.0004  # 0.01 less what the cut takes away
-    assert all(bias.count_nonzero() == 0 for b in branches for bias in (b.down.bias, b.up.bias))
+    assert all(bias.count_nonzero() == 0 for b in branches(model) for bias in (b.down.bias, b.up.bias))
     assert 0 < (model(idx) - make()(idx)).abs().max() < 0.05
 
 
-def test_sizes(make):
+def test_sizes(make, shake):
     """Two modules a block or one, none of them shared; the norms are the default of Houlsby's alone."""
     c, m = make().c, 5
     module = 2 * c.width * m + c.width + m
@@ -92,9 +95,8 @@ def test_sizes(make):
         ({"placement": "pfeiffer", "norms": True}, c.layers, 2 * c.layers + 1),
         ({"layers": [1]}, 2, 2 + 1),
     ):
-        model = Adapters(size=m, **settings).attach(make())
-        count = sum(p.numel() for p in trainable(model).values())
-        assert count == modules * module + norms * norm, settings
+        given, n = counts(shake(Adapters(size=m, **settings).attach(make()))), modules * module + norms * norm
+        assert (given.trainable, given.changed, given.rank) == (n, n, None), settings
 
 
 def test_bias_gradient_by_finite_differences(model, idx, shake):

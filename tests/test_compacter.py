@@ -1,25 +1,18 @@
 """Compacter: against AdapterHub's library, and what is true of sums of Kronecker products alone."""
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from minipeft import delta
 from minipeft.additive.adapters import Bottleneck
-from minipeft.gpt import GPT, Config
 from minipeft.hybrid.compacter import PHM, Compacter
 from minipeft.measure import counts, rank
-from minipeft.surgery import added, trainable
+from minipeft.surgery import added
 
-CONFIGS = {  # of the bases that tests/oracles/record_hybrids.py has drawn
-    "gpt2": Config(style="gpt2", vocab=31, context=16, layers=2, heads=4, width=20, hidden=28),
-    "llama": Config(style="llama", vocab=31, context=16, layers=2, heads=4, kv_heads=2, width=24, hidden=28),
-}
 CASES = {
     "compacter": Compacter(size=8, norms=False),
     "compacter++": Compacter(size=8, n=2, rank=2, to=["block"], norms=False),  # their place of it is Pfeiffer's
@@ -32,20 +25,9 @@ def loss_of(logits, idx):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_equals_adapterhub(style, case):
-    """Outputs and gradients of `adapters` 1.3, whose weights are copied in; it leaves the norms frozen."""
-    file = load_file(Path(__file__).parent / "fixtures" / f"compacter_{style}.safetensors")
-    model, idx = GPT(CONFIGS[style]), file["idx"]
-    model.load_state_dict({n.removeprefix("base/"): t for n, t in file.items() if n.startswith("base/")})
-    parts = trainable(CASES[case].attach(model))
-    assert {f"{case}/part/{name}" for name in parts} == {name for name in file if name.startswith(f"{case}/part/")}
-    for name, p in parts.items():
-        p.data.copy_(file[f"{case}/part/{name}"])
-    logits = model(idx)
-    assert_close(logits, file[f"{case}/logits"], rtol=0, atol=1e-5)
-    loss_of(logits, idx).backward()
-    for name, p in parts.items():
-        assert_close(p.grad, file[f"{case}/grad/{name}"], rtol=0, atol=1e-5)
+def test_equals_adapterhub(equals_adapterhub, case):
+    """Which leaves the norms frozen."""
+    equals_adapterhub(CASES[case], "compacter", case)
 
 
 @pytest.mark.parametrize("rank", [1, 3, None])

@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..method import IGNORE, Method, Stage
+from ..method import IGNORE, Stage
 from ..surgery import Serial, wrap
-from .adapters import ACTIVATIONS, Bottleneck
+from .adapters import ACTIVATIONS, Bottleneck, BottleneckMethod
 
 
 class Mixture(nn.Module):
@@ -81,7 +81,7 @@ def disagreement(first: Tensor, second: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class AdaMix(Method):
+class AdaMix(BottleneckMethod):
     """Train `experts` adapters of `size` numbers a block and keep their mean; 4 of 16 or 48 in the paper."""
 
     size: int = 16
@@ -92,8 +92,6 @@ class AdaMix(Method):
     layers: Collection[int] | None = None  # all
 
     lr: ClassVar[float] = 3e-3
-    exact_start: ClassVar[bool] = False
-    why_not_merge: ClassVar[str] = "a nonlinearity stands between its two matrices"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -35,8 +35,15 @@ class Bottleneck(nn.Module):
         return self.up(self.act(self.down(x)))
 
 
+class BottleneckMethod(Method):
+    """What all methods with such networks have in common."""
+
+    exact_start: ClassVar[bool] = False
+    why_not_merge: ClassVar[str] = "a nonlinearity stands between its two matrices"
+
+
 @dataclass(frozen=True)
-class Adapters(Method):
+class Adapters(BottleneckMethod):
     """Train a bottleneck of `size` numbers after each sub-layer; 8 to 256 in the paper, at widths of 768 and 1024."""
 
     size: int = 16
@@ -47,8 +54,6 @@ class Adapters(Method):
     layers: Collection[int] | None = None  # all
 
     lr: ClassVar[float] = 3e-3
-    exact_start: ClassVar[bool] = False
-    why_not_merge: ClassVar[str] = "a nonlinearity stands between its two matrices"
 
     def __post_init__(self) -> None:
         super().__post_init__()

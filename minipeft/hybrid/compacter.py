@@ -26,8 +26,7 @@ import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
-from ..additive.adapters import Bottleneck
-from ..method import Method
+from ..additive.adapters import Bottleneck, BottleneckMethod
 from ..surgery import Serial, thaw_norms, wrap
 
 
@@ -64,7 +63,7 @@ class PHM(nn.Module):
 
 
 @dataclass(frozen=True)
-class Compacter(Method):
+class Compacter(BottleneckMethod):
     """Train adapters of `size` numbers, their weights sums of n products: 4 in the paper, 12 in PHM-Adapter."""
 
     size: int = 16
@@ -77,8 +76,6 @@ class Compacter(Method):
     layers: Collection[int] | None = None  # all
 
     lr: ClassVar[float] = 1e-2
-    exact_start: ClassVar[bool] = False
-    why_not_merge: ClassVar[str] = "a nonlinearity stands between its two matrices"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,8 +12,8 @@ With D or U at zero the first two would say nothing, so both start near zero ins
 on a wider adapter: `size` twice as large at a sparsity of 0.5, four times at 0.75.  What stays trains as a short vector
 (`sparse`): what is cut has no gradient, no place in the optimizer and none in the file.
 
-The survey ties Large-Sparse to a sparsity of 40 %, which is the paper's advice for adapters of the usual size; the
-authors' code calls the share that stays its sparsity.
+The survey ties Large-Sparse to a sparsity of 40 %, which is the paper's advice for adapters of the usual size.  The
+authors' code calls the share that stays its sparsity, and normalises what an adapter reads; here nothing does.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,9 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..additive.adapters import Adapters, Bottleneck
+from ..additive.adapters import Adapters, Bottleneck, BottleneckMethod
 from ..generate import evaluating
-from ..method import Method, Stage
+from ..method import Stage
 from ..sparse import Sparse, largest
 
 
@@ -45,7 +45,7 @@ class SparseLinear(nn.Module):
 
 
 @dataclass(frozen=True)
-class SparseAdapter(Method):
+class SparseAdapter(BottleneckMethod):
     """Train adapters of `size` numbers less a share `sparsity` of their weights; the paper's are 64 and 0.4.
 
     `attach` alone has no data to measure snip on, and cuts at random.
@@ -59,8 +59,6 @@ class SparseAdapter(Method):
     layers: Collection[int] | None = None  # all
 
     lr: ClassVar[float] = 3e-3
-    exact_start: ClassVar[bool] = False
-    why_not_merge: ClassVar[str] = "a nonlinearity stands between its two matrices"
 
     def __post_init__(self) -> None:
         super().__post_init__()
