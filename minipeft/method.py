@@ -49,6 +49,8 @@ class Method:
                 want = want.replace("collections.abc.Collection", "a list of ").replace("typing.Literal", "one of ")
                 raise ValueError(f"{type(self).__name__}: {field.name} should be {want}, not {value!r:.80}")
             object.__setattr__(self, field.name, value)
+        if getattr(self, "layers", None) == ():
+            raise ValueError(f"{type(self).__name__}: layers should name at least one, or be left out for all")
 
     def insert(self, model: nn.Module) -> None:
         raise TypeError(f"{type(self).__name__} does not say what it inserts")

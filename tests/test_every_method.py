@@ -5,6 +5,7 @@ base hides most mistakes until then.
 """
 
 import copy
+from dataclasses import fields
 from itertools import permutations
 
 import pytest
@@ -355,6 +356,13 @@ def test_two(pair, make, style, idx, shake, tmp_path):
         near(delta.load(merged_base, tmp_path)(idx), out)
     else:
         assert all(type(m).__module__.startswith(("torch.nn.modules", "minipeft.gpt")) for m in model.modules())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if "layers" in {f.name for f in fields(kind)}])
+def test_no_layers(kind):
+    """An empty list of layers is refused by all: some would train the last norm alone."""
+    with pytest.raises(ValueError, match="layers should name at least one"):
+        kind(layers=[])
 
 
 def test_nothing_to_train():

@@ -170,7 +170,7 @@ def test_sizes(make):
         assert vectors(PromptTuning(length=20).attach(wide)).numel() == 40_960
 
 
-@pytest.mark.parametrize("settings", [{"length": 0}, {"start": "zero"}, {"text": 3}, {"length": 2.5}])
+@pytest.mark.parametrize("settings", [{"length": 0}, {"start": "zero"}, {"text": 3}, {"text": []}, {"length": 2.5}])
 def test_refuses(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         PromptTuning(**settings)

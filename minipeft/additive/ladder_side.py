@@ -147,9 +147,9 @@ class LadderSide(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.reduction < 1 or self.examples < 1 or self.temperature <= 0 or self.layers == ():
-            given = f"{self.reduction}, {self.examples}, {self.temperature} and {self.layers}"
-            raise ValueError(f"reduction, examples, temperature must be above 0 and layers not be empty: not {given}")
+        if self.reduction < 1 or self.examples < 1 or self.temperature <= 0:
+            given = f"{self.reduction}, {self.examples} and {self.temperature}"
+            raise ValueError(f"reduction, examples and temperature must be above 0, not {given}")
 
     def insert(self, model: nn.Module, worth: Mapping[str, Tensor] | None = None) -> None:
         c, r, layers = model.c, self.reduction, range(model.c.layers) if self.layers is None else self.layers

@@ -80,6 +80,8 @@ class PromptTuning(Method):
         super().__post_init__()
         if self.length < 1:
             raise ValueError(f"length must be at least 1, not {self.length}")
+        if self.text == ():
+            raise ValueError("text should be a text or a list of labels, not an empty list")
 
     @torch.no_grad()
     def first(self, model: GPT) -> Tensor:
