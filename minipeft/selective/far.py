@@ -8,6 +8,10 @@
 Written with two Linears, as on an edge device, the result is concat(W_t x + b_t, W_f x + b_f) with its outputs put back
 in order.  The survey's listing leaves that permutation out; without it the next layer reads the wrong features.
 Attention, norms and embeddings train on: at rho = 10% FAR trains 62% of DistilBERT, not the survey's 6%.
+
+What becomes of the frozen nodes we could not verify: the paper's text was not at hand, only its abstract and notes of
+its readers.  Here they keep what priming gave them, as training goes on from there.  `rewind=True` gives them their
+pre-trained values back; then a delta holds the learners' rows alone, and not the rest of the MLPs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +44,7 @@ class FAR(Method):
 
     share: float = 0.1
     priming: float = 0.1  # this share of all steps
-    rewind: bool = False  # give the rows that freeze their pre-trained values back: less to store
+    rewind: bool = False  # the rows that freeze go back to their pre-trained values: less to store
 
     in_place: ClassVar[bool] = True
 

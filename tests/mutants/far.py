@@ -27,4 +27,9 @@ MUTANTS = [
         {"index_copy(0, self.rows, self.values)": "index_copy(0, self.rows.argsort(), self.values)"},
         "test_far.py::test_reconfigured_is_primed[gpt2]",
     ),
+    Mutant(
+        "the frozen rows are a parameter as well: they have gradients, and weight decay moves them",
+        {'self.register_buffer("others", others)': "self.others = None if others is None else nn.Parameter(others)"},
+        "test_far.py::test_frozen_rows_keep_every_bit[gpt2-False]",
+    ),
 ]
