@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from minipeft.measure import counts
+from minipeft.measure import counts, kept_bytes
 from minipeft.reparametrization.lora import LoRA, LowRank
-from minipeft.surgery import attached, detach, merge, trainable
+from minipeft.surgery import Parallel, attached, detach, freeze, merge, trainable
 
 
 def loss_of(logits, idx):
@@ -129,6 +129,14 @@ def test_count(make):
     d, d_q, d_v = c.width, c.heads * c.head_width, c.kv_heads * c.head_width
     assert counts(LoRA(rank=3).attach(make())).trainable == c.layers * 3 * ((d + d_q) + (d + d_v))
     assert sum(p.numel() for p in LowRank(12288, 12288, 1, 1).parameters()) * 2 * 96 == 4_718_592
+
+
+def test_never_forms_the_product():
+    """What a training step keeps is x and A x: nothing of the size of the weight, and nothing for its gradient."""
+    base, x = torch.nn.Linear(400, 300), torch.randn(2, 3, 400, requires_grad=True)
+    freeze(base)
+    part = Parallel(base, LowRank(400, 300, rank=5, alpha=10))
+    assert kept_bytes(lambda: part(x).sum(), part) == 4 * (x.numel() + 2 * 3 * 5)
 
 
 def test_dropout_on_the_branch_alone(make, idx, shake):

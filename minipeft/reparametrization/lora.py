@@ -5,6 +5,9 @@
 B starts at zero, so the model starts as its base; A starts random, or nothing would ever move.  While training, B A is
 never formed: two thin products are cheaper and keep no (d_out, d_in) gradient.  Afterwards it is formed once and added
 to W, and inference costs nothing.
+
+The survey's listing scales W x as well, merges without s, and names keys and values where the paper has queries and
+values.
 """
 
 import math

@@ -23,4 +23,14 @@ MUTANTS = [
         "test_lora.py::test_dropout_on_the_branch_alone[gpt2]",
         {"dropout": 0.1},
     ),
+    Mutant(
+        "the product is formed in every step",
+        {"return self.scale * F.linear(F.linear(x, self.A), self.B)": "return F.linear(x, self.matrix())"},
+        "test_lora.py::test_never_forms_the_product",
+    ),
+    Mutant(
+        "both matrices start at zero: nothing ever moves",
+        {"nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))": "nn.init.zeros_(self.A)"},
+        "test_lora.py::test_starts_as_its_base[gpt2]",
+    ),
 ]
