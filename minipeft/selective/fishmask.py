@@ -1,4 +1,4 @@
-"""FISH Mask (Sung, Nair and Raffel, 2021, arXiv 2111.09839, section 3): train the numbers with most Fisher information.
+"""FISH Mask (Sung, Nair and Raffel, 2021, arXiv 2111.09839): train the numbers that have the most Fisher information.
 
     F_i = mean over examples n of (d log p(y_n | x_n) / d theta_i)^2          the rho |theta| largest train
 

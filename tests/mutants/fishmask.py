@@ -41,4 +41,15 @@ MUTANTS = [
         },
         "test_fishmask.py::test_nothing_else_moves[gpt2]",
     ),
+    Mutant(
+        "gradients are never reset, as in the survey: the squares are of a running sum",
+        {
+            "            total[name] += grad.float().square() / len(rows)": (
+                "            p = params[name]\n"
+                "            p.grad = grad if p.grad is None else p.grad + grad\n"
+                "            total[name] += p.grad.float().square() / len(rows)"
+            )
+        },
+        "test_fishmask.py::test_fisher[gpt2]",
+    ),
 ]
