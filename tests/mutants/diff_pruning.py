@@ -49,4 +49,14 @@ MUTANTS = [
         {"value(OPEN + self.speed * self.a)": "value(OPEN + self.a)"},
         "test_diff_pruning.py::test_gates_move_faster[gpt2]",
     ),
+    Mutant(
+        "the same share of every tensor stays",
+        {
+            "where = largest({name: d.abs() for name, d in change.items()}, min(most, alive))": (
+                "ks = {name: max(1, most * d.numel() // 13000) for name, d in change.items()}\n"
+                "        where = {name: d.flatten().abs().topk(ks[name]).indices for name, d in change.items()}"
+            )
+        },
+        "test_diff_pruning.py::test_projection[gpt2-True]",
+    ),
 ]
