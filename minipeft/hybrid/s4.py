@@ -11,8 +11,8 @@ the adapter's size m, the rank r and the prefix's length n, rounded down:
     A   2 d m + m + d        L   r (2 d + d_q + d_kv) for q and v        P   2 n d_kv        B   all biases of the block
 
 The search was on T5-base, one choice after another on random samples: groups, then how much for each layer, then which
-groups train, then the methods.  The paper names neither the groups' exact sizes nor how a layer's part is divided:
-here a group in the middle is twice as long as one at an end.  The survey gives the groups as if they had been chosen.
+groups train, then the methods.  We found neither the groups' exact sizes nor how a layer's part is divided: here
+a group in the middle is twice as long as one at an end.  The survey gives the groups as if they had been chosen.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -96,7 +96,7 @@ class S4(Method):
     def insert(self, model: GPT) -> None:
         for method in list(self.parts(model)):
             if isinstance(method, PrefixTuning):
-                method.put(model)
+                method.put(model)  # not its insert: several groups' prefixes would each move the text further
             else:
                 method.insert(model)
 
