@@ -1,0 +1,263 @@
+"""A training step and a forward pass of ours against those of peft and of AdapterHub's adapters, from the same weights.
+
+    python benchmarks/speed.py peft                     in the environment of `make test`
+    oracle/bin/python benchmarks/speed.py adapters      in the one that tests/oracles/record_adapters.py describes, with
+                                                        einops and `pip install --no-deps -e .`
+    python benchmarks/speed.py compiled                 LoRA, plain against torch.compile (inductor)
+    python benchmarks/speed.py page                     docs/speed.md, of all lines in benchmarks/speed.csv
+
+The two take turns in one process, so a slow moment of the machine meets both; a ratio below 1 means ours is faster.
+A step is forward, loss, backward and a fused AdamW for both.  What is there is not measured again: delete its lines.
+"""
+
+import argparse
+import gc
+import platform
+import tempfile
+from collections.abc import Callable
+from functools import lru_cache, partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from minipeft import IA3, MAM, Adapters, Compacter, KronA, LoRA, PrefixTuning, PromptTuning, UniPELT
+from minipeft.gpt import GPT, Config
+from minipeft.measure import kept_bytes, times
+from minipeft.method import IGNORE, Method
+from minipeft.report import table
+from minipeft.runs import carry_on, read
+from minipeft.surgery import trainable
+
+ROOT = Path(__file__).parents[1]
+FILE, PAGE = ROOT / "benchmarks" / "speed.csv", ROOT / "docs" / "speed.md"
+THREADS = torch.get_num_threads()
+
+MINI = {"vocab": 420, "context": 96, "layers": 4, "heads": 4, "width": 96}
+SMALL = {"vocab": 50257, "context": 1024, "layers": 12, "heads": 12, "width": 768}
+SHAPES = {
+    ("mini", "gpt2"): Config(**MINI),
+    ("mini", "llama"): Config(style="llama", **MINI, hidden=256),
+    ("small", "gpt2"): Config(**SMALL),
+    ("small", "llama"): Config(style="llama", **SMALL, hidden=2048),
+}
+WORK = {  # shape: (b, t), and how many of the last positions carry a label; None: a forward pass, without gradients
+    "texts": ("small", (4, 128), 128),
+    "answers": ("small", (4, 128), 8),
+    "forward": ("small", (4, 128), None),
+    "mini texts": ("mini", (16, 24), 24),
+    "mini answers": ("mini", (16, 24), 2),
+    "mini forward": ("mini", (16, 24), None),
+    "tiny": ("mini", (2, 32), 32),
+}
+# what both count alike: q and v of GPT-2 have as many numbers apart as peft's one A and threefold B
+CASES: dict[tuple[str, str, str], Method] = {
+    ("peft", "llama", "LoRA"): LoRA(rank=8, alpha=16),
+    ("peft", "llama", "(IA)³"): IA3(),
+    ("peft", "llama", "KronA"): KronA(),
+    ("peft", "llama", "Prompt"): PromptTuning(length=20),
+    ("peft", "llama", "Prefix"): PrefixTuning(length=20, hidden=None),
+    ("peft", "gpt2", "LoRA"): LoRA(rank=8, alpha=16),
+    ("peft", "gpt2", "Prompt"): PromptTuning(length=20),
+    ("peft", "gpt2", "Prefix"): PrefixTuning(length=20, hidden=None),
+    ("peft", "gpt2", "Prefix, MLP"): PrefixTuning(length=20, hidden=768),
+    ("adapters", "gpt2", "Houlsby"): Adapters(size=48, norms=False),
+    ("adapters", "gpt2", "Pfeiffer"): Adapters(size=48, placement="pfeiffer", activation="relu"),
+    ("adapters", "gpt2", "Parallel"): MAM(length=0, size=192),
+    ("adapters", "gpt2", "Compacter"): Compacter(size=24, norms=False),
+    ("adapters", "gpt2", "Compacter++"): Compacter(size=24, norms=False, to=("mlp",)),
+    ("adapters", "gpt2", "Prefix"): PrefixTuning(length=20, hidden=None),
+    ("adapters", "gpt2", "MAM"): MAM(length=20, size=192, hidden=512),
+    ("adapters", "gpt2", "UniPELT"): UniPELT(length=10, rank=8, size=48, hidden=512),
+    ("adapters", "gpt2", "LoRA"): LoRA(rank=8, alpha=16),
+    ("adapters", "gpt2", "(IA)³"): IA3(),
+    ("compiled", "gpt2", "LoRA"): LoRA(rank=8, alpha=16),
+    ("compiled", "llama", "LoRA"): LoRA(rank=8, alpha=16),
+}
+
+JOB = ("library", "style", "method", "work")
+FIELDS = (*JOB, "trainable", "ratio", "low", "high", "ours_ms", "theirs_ms", "ours_kept", "theirs_kept", "machine")
+
+
+def by_peft(model: nn.Module, name: str, ours: Method, c: Config) -> nn.Module:
+    import peft
+
+    q, v = ("c_attn", "c_attn") if c.style == "gpt2" else ("q_proj", "v_proj")
+    task = {"task_type": "CAUSAL_LM"}
+    if name == "KronA":
+        near = peft.LoKrConfig(r=10**4, alpha=10**4, decompose_both=True, target_modules=[q, v])
+        return peft.get_peft_model(model, near)
+    config = {
+        "LoRA": lambda: peft.LoraConfig(r=8, lora_alpha=16, target_modules=list({q, v}), fan_in_fan_out=q == v),
+        "(IA)³": lambda: peft.IA3Config(
+            target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]
+        ),
+        "Prompt": lambda: peft.PromptTuningConfig(num_virtual_tokens=20, **task),
+        "Prefix": lambda: peft.PrefixTuningConfig(num_virtual_tokens=20, **task),
+        "Prefix, MLP": lambda: peft.PrefixTuningConfig(
+            num_virtual_tokens=20, prefix_projection=True, encoder_hidden_size=ours.hidden, **task
+        ),
+    }
+    return peft.get_peft_model(model, config[name]())
+
+
+def by_adapters(model: nn.Module, name: str, ours: Method, c: Config) -> nn.Module:
+    import adapters
+    from adapters import LoRAConfig, ParBnConfig, PrefixTuningConfig, SeqBnConfig
+
+    def times_smaller(size: int) -> dict[str, float]:
+        return {"reduction_factor": c.width / size}
+
+    config = {
+        "Houlsby": lambda: adapters.DoubleSeqBnConfig(**times_smaller(48), non_linearity="gelu"),
+        "Pfeiffer": lambda: SeqBnConfig(**times_smaller(48)),
+        "Parallel": lambda: ParBnConfig(**times_smaller(192)),
+        "Compacter": lambda: adapters.CompacterConfig(**times_smaller(24)),
+        "Compacter++": lambda: adapters.CompacterPlusPlusConfig(**times_smaller(24)),
+        "Prefix": lambda: PrefixTuningConfig(prefix_length=20, flat=True),
+        "MAM": lambda: adapters.MAMConfig(PrefixTuningConfig(prefix_length=20), ParBnConfig(**times_smaller(192))),
+        "UniPELT": lambda: adapters.UniPELTConfig(
+            PrefixTuningConfig(prefix_length=10, use_gating=True),
+            SeqBnConfig(**times_smaller(48), use_gating=True),
+            LoRAConfig(r=8, use_gating=True),
+        ),
+        "LoRA": lambda: LoRAConfig(r=8, alpha=16),
+        "(IA)³": lambda: adapters.IA3Config(),
+    }
+    if name in ("Prefix", "MAM", "UniPELT"):
+        model.set_attn_implementation("eager")  # with the default, sdpa, their prefix does nothing on GPT-2
+    adapters.init(model)
+    model.add_adapter(name, config=config[name]())
+    model.train_adapter(name)
+    return model
+
+
+@lru_cache(1)
+def pair(library: str, style: str, name: str, shape: str) -> tuple[GPT, nn.Module]:
+    """The same base with the same method, in ours and in theirs, and as many numbers that train."""
+    import transformers
+
+    transformers.logging.disable_progress_bar()
+    torch.manual_seed(0)
+    c, method = SHAPES[shape, style], CASES[library, style, name]
+    ours, idx = GPT(c), torch.randint(c.vocab, (2, 8))
+    if library == "compiled":
+        theirs = method.attach(GPT(c))
+        method.attach(ours)
+        ours.forward, ours.features = (torch.compile(f) for f in (ours.forward, ours.features))
+        return ours, theirs
+    with tempfile.TemporaryDirectory() as folder:
+        ours.save_pretrained(folder)
+        theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    assert (ours(idx) - theirs(idx).logits).abs().max() < 1e-3
+    theirs = (by_peft if library == "peft" else by_adapters)(theirs, name, method, c)
+    method.attach(ours)
+    mine, other = (sum(p.numel() for p in trainable(model).values()) for model in (ours, theirs))
+    assert mine == other, f"{library} {name}: ours trains {mine:,} numbers, theirs {other:,}"
+    return ours, theirs
+
+
+def measure(job: tuple, rounds: int) -> dict:
+    """A line of the file."""
+    library, style, name, work = job
+    torch.set_num_threads(THREADS)
+    gc.collect()
+    shape, size, labelled = WORK[work]
+    method, (ours, theirs) = CASES[library, style, name], pair(library, style, name, shape)
+    x, y = (torch.randint(SHAPES[shape, style].vocab, size) for _ in range(2))
+    y[:, : size[1] - (labelled or 0)] = IGNORE
+
+    def logits(model: nn.Module) -> Tensor:
+        if isinstance(model, GPT):
+            return model(x)
+        return model(input_ids=x, use_cache=False).logits[:, -size[1] :]  # peft's prompt has logits too
+
+    def our_loss() -> Tensor:
+        return method.loss(ours, x, y)
+
+    def their_loss() -> Tensor:  # as their Trainers do
+        if isinstance(theirs, GPT):
+            return method.loss(theirs, x, y)
+        return F.cross_entropy(logits(theirs).flatten(0, 1), y.flatten(), ignore_index=IGNORE)
+
+    line = dict(zip(JOB, job, strict=True)) | {"trainable": sum(p.numel() for p in trainable(ours).values())}
+    if labelled is None:
+        with torch.no_grad():
+            ours.eval(), theirs.eval()
+            seconds = times(lambda: logits(ours), lambda: logits(theirs), rounds=rounds, warmup=2)
+    else:
+        ours.train(), theirs.train()
+        line |= {"ours_kept": kept_bytes(our_loss, ours), "theirs_kept": kept_bytes(their_loss, theirs)}
+        seconds = times(step(our_loss, ours), step(their_loss, theirs), rounds=rounds, warmup=2)
+    low, middle, high = (seconds[0] / seconds[1]).quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
+    mine, other = (1000 * seconds.median(1).values).tolist()
+    machine = f"{platform.machine()}, {THREADS} threads, torch {torch.__version__.split('+')[0]}"
+    return line | {
+        "ratio": round(middle, 3), "low": round(low, 3), "high": round(high, 3),
+        "ours_ms": round(mine, 2), "theirs_ms": round(other, 2), "machine": machine,
+    }  # fmt: skip
+
+
+def step(loss: Callable[[], Tensor], model: nn.Module) -> Callable[[], None]:
+    optimizer = torch.optim.AdamW(trainable(model).values(), 1e-4, fused=True)
+
+    def step() -> None:
+        loss().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+# -- the page ----------------------------------------------------------------------------------------------------------
+
+ABOUT = """# Steps against those of `peft` and `adapters`
+
+Made by `python benchmarks/speed.py`, on {machine}. Ours and theirs have the same weights, the same hyper-parameters and
+as many numbers that train, and take turns in one process; a step is forward, loss, backward and a fused AdamW. Each
+number is ours divided by theirs, the median of {rounds} turns, with its quartiles: below 1, ours is faster, or keeps
+fewer bytes for the backward pass. Rows with a star compare what is equal in number only: `peft`'s LoRA has one A for q,
+k and v of GPT-2, ours has an A each for q and v. `adapters` runs prefixes with its slower attention (`eager`): with the
+other they do nothing on GPT-2.
+"""
+TABLES = {
+    "The shape of GPT-2 small, 4 x 128 tokens": ("texts", "answers", "forward"),
+    "The shape of the bundled models, 16 x 24 tokens, and tiny: 2 x 32": (
+        "mini texts", "mini answers", "mini forward", "tiny"
+    ),
+}  # fmt: skip
+
+
+def page(rounds: int) -> None:
+    lines = read(FILE, len(JOB))
+    text = [ABOUT.format(machine=next(iter(lines.values()))["machine"], rounds=rounds)]
+    for title, works in TABLES.items():
+        heads = ["library", "style", "method", "trains", *works, "ms, first column: ours, theirs", "kept", "MB"]
+        rows = []
+        for library, style, name in CASES:
+            found = [lines.get((library, style, name, work)) for work in works]
+            if library == "compiled" or not found[0]:
+                continue
+            first = found[0]
+            mine, other = int(first["ours_kept"]), int(first["theirs_kept"])
+            star = "*" if (library, style, name) == ("peft", "gpt2", "LoRA") else ""
+            rows.append([
+                library, style, name + star, f"{int(first['trainable']):,}",
+                *(f"**{float(z['ratio']):.2f}** ({z['low']}–{z['high']})" if z else "–" for z in found),
+                f"{first['ours_ms']}, {first['theirs_ms']}", f"**{mine / other:.2f}**",
+                f"{mine / 1e6:.1f}, {other / 1e6:.1f}",
+            ])  # fmt: skip
+        text += [f"## {title}\n", table(heads, rows)]
+    PAGE.write_text("\n".join(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("peft", "adapters", "compiled", "page"))
+    parser.add_argument("--rounds", type=int, default=15)
+    args = parser.parse_args()
+    jobs = [(*case, work) for case in CASES if case[0] == args.what for work in WORK]
+    carry_on(FILE, FIELDS, jobs, partial(measure, rounds=args.rounds), args.what, workers=1)
+    page(args.rounds)
+    print(PAGE)
