@@ -78,6 +78,18 @@ def best(scores: Tensor, count: int) -> Tensor:
     return scores.topk(count).indices.sort().values
 
 
+def in_heads(scores: Tensor, c: Config, thin: Config) -> tuple[Tensor, Tensor]:
+    """The best rows of every head, (h e/r,) of the queries and (h_kv e/r,) of the keys, by scores (h_kv e,).
+
+    Queries keep the rows of the key head that they share, and of a rotated pair both rows stay.
+    """
+    parts = 2 if c.style == "llama" else 1
+    first = best(scores.view(c.kv_heads, parts, -1).sum(1), thin.head_width // parts)  # (h_kv, e/r / parts)
+    rows = torch.cat([first + i * c.head_width // parts for i in range(parts)], 1)  # (h_kv, e/r), from the head's first
+    heads = torch.arange(c.heads, device=rows.device)[:, None] * c.head_width
+    return (rows.repeat_interleave(c.heads // c.kv_heads, 0) + heads).flatten(), (rows + heads[: c.kv_heads]).flatten()
+
+
 @torch.no_grad()
 def prune(ladder: Ladder, state: Mapping[str, Tensor], worth: Mapping[str, Tensor]) -> None:
     """Fill the side blocks with the rows and columns of the backbone's that are worth most.
@@ -86,7 +98,6 @@ def prune(ladder: Ladder, state: Mapping[str, Tensor], worth: Mapping[str, Tenso
     (q, k and v; up and gate) multiply theirs.
     """
     c, thin = ladder.base.c, ladder.c
-    group, parts = c.heads // c.kv_heads, 2 if c.style == "llama" else 1  # a rotated pair stays together
 
     def value(name: str, columns: Tensor) -> Tensor:
         return worth[f"{name}.weight"][:, columns].double().abs()
@@ -98,29 +109,23 @@ def prune(ladder: Ladder, state: Mapping[str, Tensor], worth: Mapping[str, Tenso
 
     stream = best(worth["tokens.weight"].double().abs().sum(0), thin.width)
     for i, rung in ladder.rungs.items():
-        name, attn, mlp = f"trunk.{i}", rung.block.attn, rung.block.mlp
-        cut(rung.block.norm1, f"{name}.norm1", stream)
-        queries = value(f"{name}.attn.q", stream).unflatten(0, (c.kv_heads, group, -1)).prod(1)
-        scores = queries.flatten(0, 1) * value(f"{name}.attn.k", stream) * value(f"{name}.attn.v", stream)
-        pairs = best(
-            scores.sum(1).view(c.kv_heads, parts, -1).sum(1), thin.head_width // parts
-        )  # (h_kv, e / r / parts)
-        inside = torch.cat([pairs + j * c.head_width // parts for j in range(parts)], 1)  # (h_kv, e / r)
-        heads = torch.arange(c.heads, device=pairs.device)[:, None] * c.head_width
-        rows = {"q": (inside.repeat_interleave(group, 0) + heads).flatten()}
-        rows["k"] = rows["v"] = (inside + heads[: c.kv_heads]).flatten()
-        for key in "qkv":
-            cut(getattr(attn, key), f"{name}.attn.{key}", rows[key], stream)
-        stream = best(value(f"{name}.attn.o", rows["q"]).sum(1), thin.width)
-        cut(attn.o, f"{name}.attn.o", stream, rows["q"])
+        block, attn, mlp = rung.block, f"trunk.{i}.attn", f"trunk.{i}.mlp"
+        cut(block.norm1, f"trunk.{i}.norm1", stream)
+        q, k, v = (value(f"{attn}.{key}", stream) for key in "qkv")
+        q = q.unflatten(0, (c.kv_heads, -1, c.head_width)).prod(1).flatten(0, 1)  # of all heads that share a key head
+        of_q, of_k = in_heads((q * k * v).sum(1), c, thin)
+        for key, rows in (("q", of_q), ("k", of_k), ("v", of_k)):
+            cut(getattr(block.attn, key), f"{attn}.{key}", rows, stream)
+        stream = best(value(f"{attn}.o", of_q).sum(1), thin.width)
+        cut(block.attn.o, f"{attn}.o", stream, of_q)
 
-        cut(rung.block.norm2, f"{name}.norm2", stream)
-        ups = [key for key in ("up", "gate") if getattr(mlp, key) is not None]
-        hidden = best(prod(value(f"{name}.mlp.{key}", stream) for key in ups).sum(1), thin.hidden)
+        cut(block.norm2, f"trunk.{i}.norm2", stream)
+        ups = [key for key in ("up", "gate") if getattr(block.mlp, key) is not None]
+        hidden = best(prod(value(f"{mlp}.{key}", stream) for key in ups).sum(1), thin.hidden)
         for key in ups:
-            cut(getattr(mlp, key), f"{name}.mlp.{key}", hidden, stream)
-        stream = best(value(f"{name}.mlp.down", hidden).sum(1), thin.width)
-        cut(mlp.down, f"{name}.mlp.down", stream, hidden)
+            cut(getattr(block.mlp, key), f"{mlp}.{key}", hidden, stream)
+        stream = best(value(f"{mlp}.down", hidden).sum(1), thin.width)
+        cut(block.mlp.down, f"{mlp}.down", stream, hidden)
     cut(ladder.norm, "norm", stream)
 
 
