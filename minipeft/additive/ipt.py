@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from ..gpt import GPT
 from ..method import IGNORE, Method, Stage
 from ..surgery import make_room, wrap
-from ..tasks import NAMES, Task, load, own
+from ..tasks import NAMES, load, own
 from ..tasks.task import batches as batches_of
 from ..tasks.task import encode
 from ..tokenizer import Tokenizer
@@ -114,8 +114,7 @@ class IPT(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.length < 1 or self.size < 1 or (self.hidden is not None and self.hidden < 1):
-            given = f"{self.length}, {self.size} and {self.hidden}"
-            raise ValueError(f"length, size and hidden must be at least 1, not {given}")
+            raise ValueError(f"length, size and hidden must be at least 1, not as in {self}")
         if self.sources and self.subspace:
             raise ValueError("a subspace is learnt from sources or used again: give one of the two")
 
@@ -138,11 +137,10 @@ class IPT(Method):
         self.attach(model, self.subspace)
         place, decoder, prompts, data = model.trunk, model.trunk.prompt, [], []
         try:
-            for task in tasks:
-                rows = [encode(example, model.tokenizer) for example in task.train]
+            for name, rows in tasks:
                 data.append(batches_of(rows, len(batches[0][0]), model.tokenizer.end, seed=0))
                 place.prompt = Prompt(first.clone())
-                yield Stage(f"prompt for {task.name}", data=data[-1])
+                yield Stage(f"prompt for {name}", data=data[-1])
                 prompts.append(place.prompt.P.detach())
             if tasks:
                 decoder.learn(space=True)
@@ -154,8 +152,8 @@ class IPT(Method):
             place.prompt = decoder
         yield Stage("z")
 
-    def tasks(self, model: GPT, batches: Sequence[Batch]) -> list[Task]:
-        """The source tasks.  The one that is learnt afterwards, which these batches are of, is held out."""
+    def tasks(self, model: GPT, batches: Sequence[Batch]) -> list[tuple[str, list]]:
+        """The names and rows of the source tasks.  The one that is learnt afterwards, of these batches, is held out."""
         if self.subspace or self.sources == ():
             return []
         if self.sources is None and not isinstance(model.tokenizer, Tokenizer):
@@ -163,13 +161,12 @@ class IPT(Method):
             raise ValueError(f"IPT knows source tasks for the bundled models alone: {say}")
         names = NAMES if self.sources is None else self.sources
         tasks = [load(n) if n in NAMES else own.read(n, model.tokenizer, model.room - self.length) for n in names]
+        rows = [(task.name, [encode(example, model.tokenizer) for example in task.train]) for task in tasks]
         mine = {text for x, y in batches for text in map(unpadded, x, y)}
-        held_out = [t for t in tasks if any(tuple(encode(e, model.tokenizer)[0]) in mine for e in t.train)]
+        held_out = [name for name, its in rows if any(tuple(x) in mine for x, _ in its)]
         if held_out and self.sources is not None:
-            raise ValueError(
-                f"the subspace may not know the task it is tried on: leave {held_out[0].name} out of sources"
-            )
-        return [t for t in tasks if t not in held_out]
+            raise ValueError(f"the subspace may not know the task it is tried on: leave {held_out[0]} out of sources")
+        return [(name, its) for name, its in rows if name not in held_out]
 
 
 def unpadded(x: Tensor, y: Tensor) -> tuple[int, ...]:

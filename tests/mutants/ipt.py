@@ -35,7 +35,7 @@ MUTANTS = [
     ),
     Mutant(
         "the task itself is among the sources",
-        {"return [t for t in tasks if t not in held_out]": "return tasks"},
+        {"for name, its in rows if name not in held_out]": "for name, its in rows]"},
         "test_ipt.py::test_fit_holds_the_new_task_out[gpt2]",
         RANDOM,
     ),
