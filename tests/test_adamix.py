@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from minipeft import delta
 from minipeft.additive.adamix import AdaMix, Mixture, average, disagreement
 from minipeft.additive.adapters import Adapters, Bottleneck
+from minipeft.measure import counts
 from minipeft.surgery import added, trainable
 
 
@@ -176,14 +177,16 @@ def test_averaged_after_training(make, idx, shake, tmp_path):
 
 
 @pytest.mark.parametrize("share_up", [True, False])
-def test_counts(make, share_up):
+def test_counts(make, shake, share_up):
     """M (d m + m) + (m d + d) a block train with one U, M (2 d m + m + d) without; 2 d m + m + d stay."""
     (d, layers), m, M = (make().c.width, make().c.layers), 5, 3
     model = AdaMix(size=m, experts=M, share_up=share_up).attach(make())
     ups = 1 if share_up else M
     assert sum(p.numel() for p in trainable(model).values()) == layers * (M * (d * m + m) + ups * (m * d + d))
-    average(model)
-    assert sum(t.numel() for t in added(model).values()) == layers * (2 * d * m + m + d)
+    average(shake(model))
+    n = layers * (2 * d * m + m + d)
+    assert sum(t.numel() for t in added(model).values()) == n
+    assert (counts(model).trainable, counts(model).changed, counts(model).rank) == (n, n, None)
 
 
 def test_published_counts():

@@ -10,6 +10,7 @@ from minipeft import delta
 from minipeft.additive.adapters import Adapters
 from minipeft.gpt import turns
 from minipeft.hybrid.mam import MAM, Beside
+from minipeft.measure import counts
 from minipeft.surgery import added, trainable
 
 
@@ -102,7 +103,9 @@ def test_network_is_dropped(make, idx, shake, tmp_path):
         out, train = model(idx), sum(p.numel() for p in trainable(model).values())
     d_kv, adapter = c.kv_heads * c.head_width, 2 * c.width * 5 + 5 + c.width
     assert train == 3 * c.width + (c.width * 7 + 7) + c.layers * ((7 + 1) * 2 * d_kv + adapter)
-    assert sum(t.numel() for t in added(model).values()) == c.layers * (2 * 3 * d_kv + adapter)
+    kept, given = c.layers * (2 * 3 * d_kv + adapter), counts(model)
+    assert sum(t.numel() for t in added(model).values()) == kept
+    assert (given.trainable, given.changed, given.rank) == (kept, kept, None)
     assert_close(model(idx), out, rtol=0, atol=1e-5)
     delta.save(model, tmp_path)
     assert torch.equal(delta.load(make(), tmp_path)(idx), model(idx))

@@ -7,6 +7,7 @@ from torch.testing import assert_close
 from minipeft import delta
 from minipeft.gpt import turns
 from minipeft.hybrid.unipelt import Gate, Gated, UniPELT
+from minipeft.measure import counts
 from minipeft.surgery import added, trainable
 
 SMALL = {"length": 3, "rank": 2, "size": 5, "hidden": None}
@@ -115,6 +116,7 @@ def test_count(make, idx, shake, tmp_path):
         out, train = model(idx), sum(p.numel() for p in trainable(model).values())
     assert train == kept + n * d + (7 * d + 7) + c.layers * ((7 + 1) * 2 * d_kv - 2 * n * d_kv)
     assert sum(t.numel() for t in added(model).values()) == kept
+    assert (counts(model).trainable, counts(model).changed, counts(model).rank) == (kept, kept, None)
     assert_close(model(idx), out, rtol=0, atol=1e-5)
     delta.save(model, tmp_path)
     assert torch.equal(delta.load(make(), tmp_path)(idx), model(idx))

@@ -22,6 +22,20 @@ MUTANTS = [
         "test_mam.py::test_linear_in_the_scale[gpt2]",
     ),
     Mutant(
+        "the MLP is scaled too",
+        {
+            "block.mlp(block.norm2(u)) + self.scale * self.branch(u)": (
+                "self.scale * (block.mlp(block.norm2(u)) + self.branch(u))"
+            )
+        },
+        "test_mam.py::test_block_by_hand[llama]",
+    ),
+    Mutant(
+        "the text begins behind the prefix",
+        {"layers=self.layers).put(model)": "layers=self.layers).insert(model)"},
+        "test_mam.py::test_equals_adapterhub[gpt2-mam-3-4.0]",
+    ),
+    Mutant(
         "the adapter has a skip of its own",
         {"self.scale * self.branch(u)": "self.scale * (u + self.branch(u))"},
         "test_mam.py::test_adapter_alone_starts_as_its_base[gpt2]",

@@ -8,6 +8,11 @@ MUTANTS = [
         "test_prompt_tuning.py::test_equals_peft[llama]",
     ),
     Mutant(
+        "the prompt stands behind the text, where no token can see it",
+        {"torch.cat([prompt, x], 1), 0, mask)[:, self.n :]": "torch.cat([x, prompt], 1), 0, mask)[:, : -self.n]"},
+        "test_prompt_tuning.py::test_written_out[llama]",
+    ),
+    Mutant(
         "the prompt is added to the text's vectors instead of standing before them",
         {
             "return self.base(torch.cat([prompt, x], 1), 0, mask)[:, self.n :]": "t = min(self.n, x.shape[1])\n"
