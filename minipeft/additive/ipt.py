@@ -1,4 +1,4 @@
-"""Intrinsic Prompt Tuning (Qin et al., 2021, arXiv 2110.07867, section 3): search a small space of prompts.
+"""Intrinsic Prompt Tuning (Qin et al., 2021, arXiv 2110.07867): search a small space of prompts.
 
     prompts of other tasks    P_i                                      tuned one by one: (n, d) each
     the subspace              P*_i = D(E P_i + e)                      E: (k, n d), k numbers in the middle

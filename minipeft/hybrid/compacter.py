@@ -1,4 +1,4 @@
-"""Compacter (Karimi Mahabadi, Henderson, Ruder, 2021, arXiv 2106.04647, section 4): adapters of Kronecker products.
+"""Compacter (Karimi Mahabadi, Henderson, Ruder, 2021, arXiv 2106.04647): adapters of Kronecker products.
 
     h <- h + U gelu(D h + c) + b          D: (m, d), U: (d, m), each of them
 

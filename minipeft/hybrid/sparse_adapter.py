@@ -1,4 +1,4 @@
-"""SparseAdapter (He, Ding, Dong, Zhang, Tao, 2022, arXiv 2210.04284, section 3): adapters that are cut before training.
+"""SparseAdapter (He, Ding, Dong, Zhang, Tao, 2022, arXiv 2210.04284): adapters that are cut before training.
 
     h <- h + (M_U * U) relu((M_D * D) h + c) + b          M: 1 for the weights that stay, 0 for the share `sparsity`
 
