@@ -16,6 +16,16 @@ MUTANTS = [
         "test_sparse_adapter.py::test_forward_is_the_masked_adapter[gpt2]",
     ),
     Mutant(
+        "every matrix is cut by the same share",
+        {
+            "where = largest(self.scores(model, weights, batches), count)": (
+                "s, keep = self.scores(model, weights, batches), 1 - self.sparsity\n"
+                "            where = {n: largest({n: s[n]}, round(keep * s[n].numel()))[n] for n in s}"
+            )
+        },
+        "test_sparse_adapter.py::test_equals_torch_pruning[llama-magnitude]",
+    ),
+    Mutant(
         "snip is the gradient alone",
         {"(w.detach() * total[name]).abs()": "total[name].abs()"},
         "test_sparse_adapter.py::test_equals_torch_pruning[gpt2-snip]",
