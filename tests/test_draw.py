@@ -13,6 +13,7 @@ from matplotlib import pyplot
 from torch import nn
 
 from minipeft.additive.adapters import Adapters, Bottleneck
+from minipeft.additive.ia3 import IA3
 from minipeft.course import draw
 from minipeft.gpt import GPT, Config
 from minipeft.reparametrization.lora import LoRA
@@ -87,6 +88,9 @@ def test_every_kind_of_addition_is_drawn():
             super().__init__(base)
             self.p = nn.Parameter(torch.zeros(4))
 
+        def forward(self, x):
+            return self.base(x)
+
     model = gpt()
     freeze(model)
     model.trunk[0].attn.past.append(Link())
@@ -103,6 +107,16 @@ def test_every_kind_of_addition_is_drawn():
     ):
         assert words in alt
     assert {"Link\n5", "Moved", "Scaled\n4"} <= set(texts) and "Outside the blocks: Scaled around trunk (4" in alt
+
+
+@pytest.mark.parametrize("style", ["gpt2", "llama"])
+def test_a_scale_stands_where_it_acts(style):
+    """(IA)^3 scales what comes out of k and v, and what goes into down."""
+    model = IA3().attach(gpt(style))
+    figure, alt = draw.block_figure(model)
+    left = {t.get_text().split("\n")[0]: t.get_position()[0] for t in figure.axes[0].texts}
+    assert left["v"] < left["ScaleOut"] < left["attend"] and left["up"] < left["ScaleIn"] < left["down"]
+    assert "ScaleOut around attn.k" in alt and "ScaleIn before mlp.down (10 numbers)" in alt
 
 
 def test_show_gives_picture_and_words(monkeypatch):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -28,7 +29,7 @@ DPI = 100
 class Added:
     """What a method put at a part: a branch beside or after it, a link in its past, a new form of its weight."""
 
-    kind: str  # "beside", "after", "around", "past", "weight"
+    kind: str  # "beside", "before", "after", "around", "past", "weight"
     name: str  # the class, such as LowRank
     trains: int  # how many of its numbers
 
@@ -48,6 +49,7 @@ class Part:
 
 PLACE = {
     "beside": "beside",
+    "before": "before",
     "after": "after",
     "around": "around",
     "past": "before the keys and values of",
@@ -59,11 +61,25 @@ def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
+def acts_before(wrapper: Wrapper) -> bool:
+    """Whether a Linear inside reads something else than what comes in: seen by trying."""
+    linear = inner(wrapper)
+    if not isinstance(linear, nn.Linear):
+        return False
+    read, x = [], linear.weight.new_zeros(1, 1, linear.in_features)
+    hook = wrapper.base.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        wrapper(x)
+    hook.remove()
+    return bool(read) and read[0] is not x
+
+
 def added_at(part: nn.Module) -> list[Added]:
     """What stands around a part, from the inside out, and in it."""
     found = []
     while isinstance(part, Wrapper):
         kind = "beside" if isinstance(part, Parallel) else "after" if isinstance(part, Serial) else "around"
+        kind = "before" if kind == "around" and acts_before(part) else kind
         branch = getattr(part, "branch", part)
         own = count(branch) if branch is not part else count(part) - count(part.base)
         found.insert(0, Added(kind, type(branch).__name__, own))
@@ -224,7 +240,10 @@ class Block:
         return self.join(x + 0.35, y, name)
 
     def after(self, x: float, y: float, a: Added) -> float:
-        """What reads the output of a part and adds to it; on the path itself if it is of another kind."""
+        """What reads the output of a part and adds to it; on the path itself if it is of another kind.
+
+        What stands before a part is drawn so too, from the left.
+        """
         self.pen.line((x, y), (x + 2.15, y), arrow=False)
         if a.kind == "after":
             self.pen.detour(x + 0.15, x + 1.95, y, y - 0.7, a)
@@ -233,8 +252,10 @@ class Block:
         return x + 2.15
 
     def linear(self, x: float, y: float, name: str) -> float:
-        """A Linear from x on, with a branch beside it if it has one; where its output leaves."""
+        """A Linear from x on, with what stands before, beside and after it; where its output leaves."""
         part, label = self.part(name), name.split(".")[1]
+        for a in (a for a in part.added if a.kind == "before"):
+            x = self.after(x, y, a)
         self.pen.part(x + 0.75, y, label, part)
         self.pen.line((x, y), (x + 0.3, y))
         beside = [a for a in part.added if a.kind == "beside"]
