@@ -249,8 +249,17 @@ class Plan:
 
 
 def compare(plan: Plan, search: bool = False, few: bool = False, workers: int = 2) -> None:
-    """Do what is missing of one stage: the search, the runs from few examples, else the comparison itself."""
+    """Do what is missing of one stage: the search, the runs from few examples, else the comparison itself.
+
+    Raises ValueError if subspaces that are listed as done have been taken away, as in a clone of the committed results.
+    """
     out = plan.out
+    learnt = read(out / "subspaces.csv", len(SPACE))
+    if lost := [job for job in plan.spaces() if key(job) in learnt and not space(out, job).is_dir()]:
+        raise ValueError(
+            f"{out / 'subspaces.csv'} names {space(out, lost[0])}, which isn't there: delete the file, and the "
+            "subspaces are learnt again, or leave ipt out of --methods"
+        )
 
     def do(file: str, fields: Sequence[str], jobs: Sequence[Job], work: Callable[[Job], dict], label: str) -> None:
         carry_on(out / file, fields, jobs, work, label, workers)

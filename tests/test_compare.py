@@ -135,6 +135,20 @@ def test_a_method_that_refuses_gives_its_reason(tmp_path, monkeypatch):
     assert "- `bitfit`: this model has no biases" in page and "0 of 0 methods gain" in page
 
 
+def test_a_subspace_that_was_taken_away_is_missed(tmp_path):
+    """The committed results name subspaces, and don't hold them."""
+    plan = compare.Plan(tmp_path, ["mini-llama"], ["ipt"], ["kind"], [1], steps=1, batch=4)
+    (job,) = plan.spaces()
+    write(
+        tmp_path / "subspaces.csv",
+        (*compare.SPACE, "steps_done", "seconds"),
+        [dict(zip(compare.SPACE, job, strict=True))],
+    )
+    with pytest.raises(ValueError, match="delete the file, and the subspaces are learnt again"):
+        compare.compare(plan)
+    assert [file.name for file in tmp_path.iterdir()] == ["subspaces.csv"]
+
+
 def test_ipt_finds_its_numbers_in_the_subspace_of_the_other_tasks(tmp_path, monkeypatch):
     monkeypatch.setattr(ipt, "NAMES", ("kind", "who"))
     fitted = []

@@ -7,7 +7,7 @@ a constant vector, the same for every input; no weight matrix changes, and the r
 that is 0.08% of all numbers, where the survey says 0.05%.
 
 A LLaMA has no biases.  `add=True` gives each of its Linears one that starts at zero, the nearest thing to BitFit that
-it can have; without it BitFit refuses, where the survey's listing would train nothing in silence.
+it can have; without it BitFit refuses, where the survey's listing finds nothing to train.
 """
 
 from collections.abc import Collection
