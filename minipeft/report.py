@@ -4,6 +4,7 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 import torch
@@ -161,8 +162,8 @@ def sections(found: Results, model: str) -> Iterator[str]:
         "time relative to full fine-tuning's, *inference* that of a forward pass relative to the base's, after folding "
         "in what folds; both are medians of turns, and how far those of `full` are from 1 says how exact they are. "
         "*Perplexity* is that of "
-        f"{STORIES} stories the base knows how to tell: what fine-tuning makes it forget. *Steps* is how many times "
-        f"the {plan.steps} the recipe took.\n"
+        f"{STORIES} stories the base knows how to tell: what fine-tuning makes it forget, as a geometric mean, for some "
+        f"forget by orders of magnitude. *Steps* is how many times the {plan.steps} the recipe took.\n"
     )
     yield table(
         ["method", "trainable", "changed", "rank", "saved, kB", "kept, MB", "step", "inference", "folds", "perplexity",
@@ -201,7 +202,7 @@ def costs(found: Results, model: str, way: str) -> list[str]:
         way, *(whole(column) for column in ("trainable", "changed")),
         f"{max(ranks):.0f}" if (ranks := found.numbers("rank", model, way)) else "–",
         whole("saved_bytes", 1000, 1), kept, *ratios, spent.get("merges") or "–",
-        cell(found.numbers("perplexity", model, way), 2),
+        f"{geometric_mean(told):.3g}" if (told := found.numbers("perplexity", model, way)) else "–",
         f"{mean(took) / found.plan.steps:.2g}" if took else "–", whole("fit_seconds", digits=1),
     ]  # fmt: skip
 

@@ -31,7 +31,7 @@ def fake(plan, accuracy, few=False):
     """runs.csv and costs.csv as they would be: accuracy(model, method, task, seed) in per cent."""
     lines = []
     for job in plan.runs() + (plan.runs(few=True) if few else []):
-        line = dict(zip(compare.RUN, job, strict=True)) | {"perplexity": 2.7, "loss": 1, "seconds": 3}
+        line = dict(zip(compare.RUN, job, strict=True)) | {"perplexity": 2.0 * 10 ** job[3], "loss": 1, "seconds": 3}
         line["accuracy"] = line["ood"] = accuracy(*job[:4]) / 100
         if job[1] != "base":
             line |= {"trainable": 100 * 2 ** (len(job[1]) / 2), "changed": 100, "rank": 8, "saved_bytes": 1000}
@@ -181,6 +181,7 @@ def test_a_gain_is_more_than_ten_points_and_two_spreads(tmp_path):
     assert found.gains("mini-gpt2", "bitfit") == ["where"] and found.gains("mini-gpt2", "full") == []
     page = report.write(plan).read_text()
     assert "| lora | 61 ± 0 | 60 ± 0 | 80 ± 10 | 67 | 2 of 3 |" in page
+    assert page.count("| 20 |") == 3  # the geometric mean of perplexities 2, 20, 200; the base has one run a task
     assert "0 of 2 methods gain on at least 3 of the 3 tasks. Those that don't: lora, bitfit." in page
 
 
