@@ -16,6 +16,8 @@ from minipeft.additive.adapters import Adapters, Bottleneck
 from minipeft.additive.ia3 import IA3
 from minipeft.course import draw
 from minipeft.gpt import GPT, Config
+from minipeft.reparametrization.krona import KronA
+from minipeft.reparametrization.krona_res import KronARes
 from minipeft.reparametrization.lora import LoRA
 from minipeft.selective.bitfit import BitFit
 from minipeft.surgery import Parallel, Wrapper, freeze, reparametrize, wrap
@@ -117,6 +119,18 @@ def test_a_scale_stands_where_it_acts(style):
     left = {t.get_text().split("\n")[0]: t.get_position()[0] for t in figure.axes[0].texts}
     assert left["v"] < left["ScaleOut"] < left["attend"] and left["up"] < left["ScaleIn"] < left["down"]
     assert "ScaleOut around attn.k" in alt and "ScaleIn before mlp.down (10 numbers)" in alt
+
+
+def test_names_stay_in_their_boxes():
+    """Long ones are written smaller."""
+    for method in (LoRA(), KronA(), KronARes()):
+        figure, _ = draw.block_figure(method.attach(gpt()))
+        figure.canvas.draw()
+        for text in (t for t in figure.axes[0].texts if "\n" in t.get_text() and t.get_color() == "white"):
+            (box,) = (
+                p for p in figure.axes[0].patches if p.contains_point(text.get_window_extent().get_points().mean(0))
+            )
+            assert text.get_window_extent().width < box.get_window_extent().width, text.get_text()
 
 
 def test_show_gives_picture_and_words(monkeypatch):

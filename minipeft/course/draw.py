@@ -178,7 +178,8 @@ class Pen:
             self.box(x, y - 0.15, ", ".join(strip), True, w=0.9, h=0.24, size=6.5)
 
     def added(self, x: float, y: float, a: Added, w: float = 1.5) -> None:
-        self.box(x, y, f"{a.name}\n{a.trains:,}", bool(a.trains), w=w, h=0.54, size=7)
+        size = min(7, 60 * w / len(a.name))  # a long name is written small, to stay in its box
+        self.box(x, y, f"{a.name}\n{a.trains:,}", bool(a.trains), w=w, h=0.54, size=size)
 
     def detour(self, start: float, end: float, y: float, below: float, a: Added, w: float = 1.5) -> None:
         """Off the path at (start, y), through what was added, and back onto it at (end, y)."""
