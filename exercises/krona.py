@@ -1,4 +1,4 @@
-# Write here, save, and check: `minipeft check`, or check() in the lesson.  (krona, version a8a5bc4f)
+# Write here, save, and check: `minipeft check`, or check() in the lesson.  (krona, version 69df32be)
 """Lesson 16, KronA: a frozen weight and a Kronecker product beside it.
 
 Letters: b batch, t tokens.  A weight W is (d_out, d_in), as in nn.Linear, and the two factors share its sides:
@@ -29,8 +29,8 @@ def krona_survey(x: Tensor, W: Tensor, A: Tensor, B: Tensor, scale: float) -> Te
     There a vector stands on the left of its matrix, x W + scale x (A (x) B), so everything is transposed:
     W (d_in, d_out), A (a_in, a_out), B (b_in, b_out)  ->  (d_out,)
 
-    The code below runs as long as A and B are square and scale is 1.  Two of its mistakes show as soon as they are not;
-    the third is there even then.
+    The code below raises unless A and B are square: that is one mistake.  The second shows when scale is not 1, and the
+    third only when A is not zero.
     """
     y = x @ W
     X = y.reshape(A.shape[1], B.shape[1])

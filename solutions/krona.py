@@ -29,8 +29,8 @@ def krona_survey(x: Tensor, W: Tensor, A: Tensor, B: Tensor, scale: float) -> Te
     There a vector stands on the left of its matrix, x W + scale x (A (x) B), so everything is transposed:
     W (d_in, d_out), A (a_in, a_out), B (b_in, b_out)  ->  (d_out,)
 
-    The code below runs as long as A and B are square and scale is 1.  Two of its mistakes show as soon as they are not;
-    the third is there even then.
+    The code below raises unless A and B are square: that is one mistake.  The second shows when scale is not 1, and the
+    third only when A is not zero.
     """
     # BEGIN SOLUTION
     X = x.reshape(A.shape[0], B.shape[0])
