@@ -162,7 +162,7 @@ def sections(found: Results, model: str) -> Iterator[str]:
         "time relative to full fine-tuning's, *inference* that of a forward pass relative to the base's, after folding "
         "in what folds; both are medians of turns, and how far those of `full` are from 1 says how exact they are. "
         "*Perplexity* is that of "
-        f"{STORIES} stories the base knows how to tell: what fine-tuning makes it forget, as a geometric mean, for some "
+        f"{STORIES} stories the base knows how to tell: what fine-tuning makes it forget, as a geometric mean: some "
         f"forget by orders of magnitude. *Steps* is how many times the {plan.steps} the recipe took.\n"
     )
     yield table(
