@@ -14,6 +14,8 @@ from torch import nn
 
 from minipeft.additive.adapters import Adapters, Bottleneck
 from minipeft.additive.ia3 import IA3
+from minipeft.additive.prefix_tuning import PrefixTuning
+from minipeft.additive.prompt_tuning import PromptTuning
 from minipeft.course import draw
 from minipeft.gpt import GPT, Config
 from minipeft.reparametrization.krona import KronA
@@ -119,6 +121,18 @@ def test_a_scale_stands_where_it_acts(style):
     left = {t.get_text().split("\n")[0]: t.get_position()[0] for t in figure.axes[0].texts}
     assert left["v"] < left["ScaleOut"] < left["attend"] and left["up"] < left["ScaleIn"] < left["down"]
     assert "ScaleOut around attn.k" in alt and "ScaleIn before mlp.down (10 numbers)" in alt
+def test_what_is_around_the_blocks_enters_below_them():
+    figure, alt = draw.block_figure(PromptTuning(length=3).attach(gpt()))
+    height = {t.get_text(): t.get_position()[1] for t in figure.axes[0].texts}
+    assert height["positions"] < height["Prompted 18"] < height["block 0"] and "Prompted around trunk (18" in alt
+
+
+@pytest.mark.parametrize("style", ["gpt2", "llama"])
+def test_a_part_is_marked_only_if_something_trains_there(style):
+    """A prefix moves GPT-2's positions, which train no more than LLaMA's."""
+    figure, _ = draw.block_figure(PrefixTuning(length=3).attach(gpt(style)))
+    marks = [p for p in figure.axes[0].patches if p.get_width() == 0.22]
+    assert len(marks) == C.layers
 
 
 def test_names_stay_in_their_boxes():

@@ -305,22 +305,29 @@ class Block:
 def tower(pen: Pen, model: GPT, found: Mapping[str, Part], number: int, bottom: float, top: float) -> float:
     """The whole model from the tokens up to the head; the height of the block that is drawn beside."""
     layers = model.c.layers
-    rows = ["tokens", *(["positions"] if model.positions is not None else []), *range(layers), "norm"]
+    rows = ["tokens", *(["positions"] if model.positions is not None else [])]
+    rows += [*found["trunk"].added, *range(layers), "norm"]
     rows += ["head"] if model.head is not None else []
     step = (top - bottom) / len(rows)
     pen.line((0.85, bottom + step / 2), (0.85, top + 0.1), color=EDGE)
     for i, row in enumerate(rows):
         y, h = bottom + (i + 0.5) * step, min(0.5, 0.8 * step)
+        if isinstance(row, Added):  # around the blocks: it begins below the first and ends above the last
+            end = bottom + (rows.index("norm") - 0.05) * step
+            label = f"{row.name} {row.trains:,}"
+            pen.box(0.85, y, label, bool(row.trains), w=1.5, h=h, size=min(7, 84 / len(label)))
+            pen.line((0.1, y), (0, y), (0, end), (0.85, end), color=TRAINS)
+            continue
         label = row if isinstance(row, str) else f"block {row}" if layers <= 24 else ""
         names = [row] if isinstance(row, str) else [n for n in found if layer(n) == row]
-        some = any(found[n].trains or found[n].added for n in names)
+        some = any(found[n].trains or any(a.trains for a in found[n].added) for n in names)
         whole = some and not any(found[n].frozen or found[n].added for n in names)
         pen.box(0.85, y, label, whole, w=1.5, h=h, size=7)
         if some and not whole:
             pen.box(0.21, y, "", True, w=0.22, h=h)
         if row == number:
             height = y
-    for i, a in enumerate(found["trunk"].added + found[""].added):
+    for i, a in enumerate(found[""].added):
         pen.added(0.85, top + 0.45 + 0.6 * i, a, 1.5)
     return height
 
@@ -358,7 +365,7 @@ def block_figure(model: GPT, number: int | None = None) -> tuple[Any, str]:
     pen.text(left + 0.4, bottom - 0.35, f"trains: {total:,} of {all_numbers:,} numbers in the model", ha="left")
     pen.box(left + 7.0, bottom - 0.35, "", w=0.3, h=0.26)
     pen.text(left + 7.25, bottom - 0.35, "frozen", ha="left")
-    high = 5.25 + 0.75 * len(found["trunk"].added + found[""].added)
+    high = 5.25 + 0.75 * len(found[""].added)
     ax.set(xlim=(-0.05, right + 0.1), ylim=(bottom - 0.6, high), aspect="equal")
     ax.axis("off")
     width = 9.6
