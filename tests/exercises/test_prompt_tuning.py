@@ -152,5 +152,5 @@ def reference_counts(layers: int, d: int, d_kv: int, n: int) -> tuple[int, int]:
 def test_prompt_counts(submission, cases):
     for case in cases():
         d_kv = 2 * case.integer(2, 4)
-        sizes = dict(layers=case.integer(2, 5), d=d_kv * case.integer(2, 3), d_kv=d_kv, n=case.integer(3, 9))
+        sizes = dict(layers=case.integer(3, 5), d=d_kv * case.integer(2, 3), d_kv=d_kv, n=case.integer(3, 9))
         same(submission.prompt_counts, reference_counts, **sizes)
