@@ -121,6 +121,8 @@ def test_a_scale_stands_where_it_acts(style):
     left = {t.get_text().split("\n")[0]: t.get_position()[0] for t in figure.axes[0].texts}
     assert left["v"] < left["ScaleOut"] < left["attend"] and left["up"] < left["ScaleIn"] < left["down"]
     assert "ScaleOut around attn.k" in alt and "ScaleIn before mlp.down (10 numbers)" in alt
+
+
 def test_what_is_around_the_blocks_enters_below_them():
     figure, alt = draw.block_figure(PromptTuning(length=3).attach(gpt()))
     height = {t.get_text(): t.get_position()[1] for t in figure.axes[0].texts}
