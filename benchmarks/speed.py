@@ -56,8 +56,6 @@ CASES: dict[tuple[str, str, str], Method] = {
     ("peft", "llama", "LoRA"): LoRA(rank=8, alpha=16),
     ("peft", "llama", "(IA)³"): IA3(),
     ("peft", "llama", "KronA"): KronA(),
-    ("peft", "llama", "Prompt"): PromptTuning(length=20),
-    ("peft", "llama", "Prefix"): PrefixTuning(length=20, hidden=None),
     ("peft", "gpt2", "LoRA"): LoRA(rank=8, alpha=16),
     ("peft", "gpt2", "Prompt"): PromptTuning(length=20),
     ("peft", "gpt2", "Prefix"): PrefixTuning(length=20, hidden=None),
@@ -67,11 +65,13 @@ CASES: dict[tuple[str, str, str], Method] = {
     ("adapters", "gpt2", "Parallel"): MAM(length=0, size=192),
     ("adapters", "gpt2", "Compacter"): Compacter(size=24, norms=False),
     ("adapters", "gpt2", "Compacter++"): Compacter(size=24, norms=False, to=("mlp",)),
-    ("adapters", "gpt2", "Prefix"): PrefixTuning(length=20, hidden=None),
     ("adapters", "gpt2", "MAM"): MAM(length=20, size=192, hidden=512),
     ("adapters", "gpt2", "UniPELT"): UniPELT(length=10, rank=8, size=48, hidden=512),
-    ("adapters", "gpt2", "LoRA"): LoRA(rank=8, alpha=16),
     ("adapters", "gpt2", "(IA)³"): IA3(),
+    ("peft", "llama", "Prompt"): PromptTuning(length=20),
+    ("peft", "llama", "Prefix"): PrefixTuning(length=20, hidden=None),
+    ("adapters", "gpt2", "Prefix"): PrefixTuning(length=20, hidden=None),
+    ("adapters", "gpt2", "LoRA"): LoRA(rank=8, alpha=16),
     ("compiled", "gpt2", "LoRA"): LoRA(rank=8, alpha=16),
     ("compiled", "llama", "LoRA"): LoRA(rank=8, alpha=16),
 }
@@ -185,11 +185,11 @@ def measure(job: tuple, rounds: int) -> dict:
     if labelled is None:
         with torch.no_grad():
             ours.eval(), theirs.eval()
-            seconds = times(lambda: logits(ours), lambda: logits(theirs), rounds=rounds, warmup=2)
+            seconds = times(lambda: logits(ours), lambda: logits(theirs), rounds=rounds, warmup=1)
     else:
         ours.train(), theirs.train()
         line |= {"ours_kept": kept_bytes(our_loss, ours), "theirs_kept": kept_bytes(their_loss, theirs)}
-        seconds = times(step(our_loss, ours), step(their_loss, theirs), rounds=rounds, warmup=2)
+        seconds = times(step(our_loss, ours), step(their_loss, theirs), rounds=rounds, warmup=1)
     low, middle, high = (seconds[0] / seconds[1]).quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
     mine, other = (1000 * seconds.median(1).values).tolist()
     machine = f"{platform.machine()}, {THREADS} threads, torch {torch.__version__.split('+')[0]}"

@@ -1,5 +1,6 @@
 """The page of a comparison: comparison.md with its tables, and two plots, of the lines that `compare` has written."""
 
+import math
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
@@ -213,8 +214,8 @@ PLOTS = {
     "accuracy.png": "For each model, mean accuracy of the methods against how many numbers they train",
     "memory.png": "For each model, memory that a step of each method keeps against the time it takes",
 }
-SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
-PLACES = [(far, *side) for far in (8, 16, 26, 38, 52, 68) for side in SIDES]  # points away from a mark, right and up
+ROUND = [(math.cos(turn * math.pi / 8), math.sin(turn * math.pi / 8)) for turn in range(16)]
+PLACES = [(far, *side) for far in (8, 16, 26, 38, 52, 68, 86, 106, 128) for side in ROUND]  # points, right and up
 MARKS = {"additive": "o", "selective": "s", "reparametrization": "^", "hybrid": "D", "full fine-tuning": "*"}
 
 
@@ -234,6 +235,7 @@ def draw(found: Results, file: str) -> str:
     """A panel for each model; a family has a shape, so that grey paper is enough.  Returns the file's name."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import LogLocator, NullLocator
 
     families = {row.name: row.family for row in CATALOG} | {"full": "full fine-tuning"}
     figure = Figure(figsize=(6 * len(found.plan.models), 5.5), layout="constrained")
@@ -245,7 +247,12 @@ def draw(found: Results, file: str) -> str:
         ax.margins(0.15)
         ax.grid(color="0.9")
         if file == "memory.png":
-            ax.set(xlabel="time of a step, relative to full fine-tuning", ylabel="kept for the backward pass, MB")
+            ax.set(xscale="log", xlabel="time of a step, relative to full fine-tuning")
+            ax.set(yscale="log", ylabel="kept for the backward pass, MB")
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+                axis.set_major_formatter("{x:g}")
+                axis.set_minor_locator(NullLocator())
         else:
             ax.set(xscale="log", xlabel="numbers that train", ylabel="test accuracy, mean over tasks, %")
     shapes = [Line2D([], [], marker=mark, color="0.2", ls="", label=family) for family, mark in MARKS.items()]
@@ -259,19 +266,22 @@ def draw(found: Results, file: str) -> str:
 
 def label(ax: Any, here: dict[str, tuple[float, float]]) -> None:
     """Write each name inside the panel, where no other name or mark is, as near to its mark as can be."""
+    from matplotlib.text import Text
+
     frame, taken = ax.bbox, [ax.transData.transform(point) for point in here.values()]
     boxes = [(x - 5, y - 5, x + 5, y + 5) for x, y in taken]
     for name, point in sorted(here.items(), key=lambda item: item[1][::-1]):
         for far, right, up in PLACES:
             text = ax.annotate(
                 name, point, (far * right, far * up), textcoords="offset points", fontsize=7,
-                ha=("right", "center", "left")[right + 1], va=("top", "center", "bottom")[up + 1],
+                ha=("right", "center", "left")[round(right) + 1], va=("top", "center", "bottom")[round(up) + 1],
                 arrowprops={"arrowstyle": "-", "color": "0.6", "lw": 0.5} if far > 8 else None,
             )  # fmt: skip
-            left, low, wide, high = text.get_window_extent().bounds
+            text.get_window_extent()  # puts it where it belongs, and says how large it is with its line
+            left, low, wide, high = Text.get_window_extent(text).bounds  # without
             box = (left, low, left + wide, low + high)
             free = all(box[0] > b[2] or b[0] > box[2] or box[1] > b[3] or b[1] > box[3] for b in boxes)
-            if free and frame.x0 < left and left + wide < frame.x1:
+            if free and frame.x0 < left and left + wide < frame.x1 and frame.y0 < low and low + high < frame.y1:
                 break
             if (far, right, up) != PLACES[-1]:
                 text.remove()

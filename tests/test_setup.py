@@ -15,6 +15,8 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from minipeft.catalog import CATALOG
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M))
@@ -227,3 +229,26 @@ def test_the_tree_in_the_readme_is_the_repository():
     files = [p for p in (ROOT / "minipeft").glob("**/*.py") if not p.name.startswith("_")]
     parts = {Path("minipeft", p.relative_to(ROOT / "minipeft").parts[0]) for p in files}
     assert parts - shown == set(), "in the package, not in the README"
+
+
+def test_readme_shows_every_method():
+    """A line for each row of the catalog: lesson, file, name, family, what trains, paper."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    for row in CATALOG:
+        file, number = row.method.__module__.replace(".", "/") + ".py", row.paper.removeprefix("arXiv ")
+        names = f"| {row.lesson:02} | [{row.method.__name__}]({file}) | `{row.name}` | {row.family} | {row.about} |"
+        assert f"{names} [{number}](https://arxiv.org/abs/{number}) |" in lines
+        assert (ROOT / file).is_file()
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
+)
+def test_links_lead_somewhere(page):
+    """Each link to a file of ours, and each heading that a link names in its own page."""
+    text = (ROOT / page).read_text()
+    heads = {re.sub(r"[^\w -]", "", h.lower()).strip().replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)}
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        file, _, head = link.partition("#")
+        assert not file or ((ROOT / page).parent / file).exists(), f"{page}: {link} leads nowhere"
+        assert file or head in heads, f"{page}: no heading for {link}"
