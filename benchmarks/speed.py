@@ -14,7 +14,6 @@ import argparse
 import gc
 import platform
 import tempfile
-from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from minipeft import IA3, MAM, Adapters, Compacter, KronA, LoRA, PrefixTuning, PromptTuning, UniPELT
 from minipeft.gpt import GPT, Config
-from minipeft.measure import kept_bytes, times
+from minipeft.measure import kept_bytes, times, training_step
 from minipeft.method import IGNORE, Method
 from minipeft.report import table
 from minipeft.runs import carry_on, read
@@ -189,7 +188,7 @@ def measure(job: tuple, rounds: int) -> dict:
     else:
         ours.train(), theirs.train()
         line |= {"ours_kept": kept_bytes(our_loss, ours), "theirs_kept": kept_bytes(their_loss, theirs)}
-        seconds = times(step(our_loss, ours), step(their_loss, theirs), rounds=rounds, warmup=1)
+        seconds = times(training_step(our_loss, ours), training_step(their_loss, theirs), rounds=rounds, warmup=1)
     low, middle, high = (seconds[0] / seconds[1]).quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
     mine, other = (1000 * seconds.median(1).values).tolist()
     machine = f"{platform.machine()}, {THREADS} threads, torch {torch.__version__.split('+')[0]}"
@@ -197,17 +196,6 @@ def measure(job: tuple, rounds: int) -> dict:
         "ratio": round(middle, 3), "low": round(low, 3), "high": round(high, 3),
         "ours_ms": round(mine, 2), "theirs_ms": round(other, 2), "machine": machine,
     }  # fmt: skip
-
-
-def step(loss: Callable[[], Tensor], model: nn.Module) -> Callable[[], None]:
-    optimizer = torch.optim.AdamW(trainable(model).values(), 1e-4, fused=True)
-
-    def step() -> None:
-        loss().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------

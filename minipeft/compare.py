@@ -16,17 +16,16 @@ from functools import cache, partial
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from . import delta, pretrain, tasks
 from .additive.ipt import IPT
 from .catalog import CATALOG, entry
 from .generate import evaluating
 from .gpt import GPT
-from .measure import counts, kept_bytes, times
+from .measure import counts, kept_bytes, times, training_step
 from .method import FullFineTuning, Method
 from .runs import Job, carry_on, key, mean, read
-from .surgery import merge, trainable
+from .surgery import merge
 from .tasks.task import collate, encode
 from .train import evaluate, fit
 
@@ -122,16 +121,17 @@ def cost(job: Job, rounds: int = 31) -> dict:
     some = [collate(rows[i : i + batch], model.tokenizer.end) for i in range(0, len(rows), batch)]
     x, y = some[0]
     full = FullFineTuning()
-    reference = step(full, full.attach(other), x, y)
+    full.attach(other)
+    reference = training_step(partial(full.loss, other, x, y), other)
     shares, kept, ratios, seconds = [], [], [], []
     with torch.random.fork_rng():
         torch.manual_seed(0)
         try:
             method = make(name, method)
             for stage in method.stages(model.train(), some):
-                ours = step(method, model, x, y)
-                kept.append(kept_bytes(lambda: method.loss(model, x, y), model))
-                mine, theirs = times(ours, reference, rounds=rounds)
+                loss = partial(method.loss, model, x, y)
+                kept.append(kept_bytes(loss, model))
+                mine, theirs = times(training_step(loss, model), reference, rounds=rounds)
                 ratios.append((mine / theirs).median().item())
                 shares.append(stage.share)
                 seconds.append(theirs.median().item())
@@ -149,17 +149,6 @@ def cost(job: Job, rounds: int = 31) -> dict:
         "base_ms": round(1000 * before.median().item(), 2),
         "merges": "no" if method.why_not_merge else "yes",
     }
-
-
-def step(method: Method, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:
-    optimizer = torch.optim.AdamW(trainable(model).values(), 1e-4, fused=True)
-
-    def step() -> None:
-        method.loss(model, x, y).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
 
 
 def space(out: Path, job: Job) -> Path:

@@ -31,13 +31,12 @@
 # %%
 import copy
 import inspect
-import time
 
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 
-from minipeft import GPT, Adapters, FullFineTuning, LoRA, counts, detach, evaluate, fit, merge, tasks
+from minipeft import GPT, Adapters, FullFineTuning, LoRA, counts, detach, evaluate, fit, tasks
 from minipeft.course import ask, check, draw, learner
 from minipeft.surgery import Serial, Wrapper, find, wrap
 
@@ -330,73 +329,19 @@ print("norms:   ", (2 * c.layers + 1) * 2 * c.width)
 # An adapter changes no weight matrix, so there is no rank to speak of: what it adds stays beside the model, and counts
 # as "changed" as a whole. The norms do change, they are vectors of the base.
 #
-# Now memory, time, and what the forward pass costs. (Times are the processor's own, the shortest of several, on the machine
-# that built this notebook: compare them with each other only.)
+# Now memory, time, and what the forward pass costs. (Times are those of the machine that built this
+# notebook: compare them with each other only.)
 
 # %%
-from minipeft.measure import kept_bytes
+from minipeft.course.costs import costs
 
-g = torch.Generator().manual_seed(0)
-x, y = torch.randint(c.vocab, (2, 16, 24), generator=g)
 candidates = {
     "full fine-tuning": FullFineTuning(),
     "adapters (Houlsby)": Adapters(size=16),
     "adapters (Pfeiffer)": Adapters(size=16, placement="pfeiffer"),
     "LoRA": LoRA(rank=8),
 }
-models = {name: method.attach(copy.deepcopy(base)) for name, method in candidates.items()}
-
-
-def step_of(name):
-    params = [p for p in models[name].parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(params, 1e-3, fused=True)
-
-    def step():
-        candidates[name].loss(models[name], x, y).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
-
-def forward_of(name):
-    ready = merge(copy.deepcopy(models[name])) if name == "LoRA" else models[name]
-
-    @torch.no_grad()
-    def forward():
-        ready(x)
-
-    return forward
-
-
-def seconds(actions, rounds=9):
-    """The shortest time of each, in turns: the processor's time, so that other programs do not count."""
-    best = [float("inf")] * len(actions)
-    for _ in range(rounds):
-        for i, action in enumerate(actions):
-            began = time.process_time()
-            action()
-            best[i] = min(best[i], time.process_time() - began)
-    return best
-
-
-steps = seconds([step_of(name) for name in candidates])
-forwards = seconds([forward_of(name) for name in candidates], rounds=25)
-rows = []
-for i, (name, method) in enumerate(candidates.items()):
-    trains = sum(p.numel() for p in models[name].parameters() if p.requires_grad)
-    kept = kept_bytes(lambda name=name, method=method: method.loss(models[name], x, y), models[name])
-    rows.append(
-        {
-            "": name,
-            "trains": f"{trains:,}",
-            "gradients and Adam": f"{12 * trains / 1e6:.2f} MB",
-            "activations kept": f"{kept / 1e6:.2f} MB",
-            "a step": f"{1000 * steps[i]:.1f} ms",
-            "forward, in use": f"{1000 * forwards[i]:.1f} ms" + (" (merged)" if name == "LoRA" else ""),
-        }
-    )
-draw.table(rows)
+draw.table(costs(base, candidates))
 
 # %% [markdown]
 # Gradients and optimizer are a twentieth of full fine-tuning's. Of the activations most are still kept, for the reason of

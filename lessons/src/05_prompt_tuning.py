@@ -292,42 +292,12 @@ print(f"length of a word's vector: {table.norm(dim=1).mean():.2f};  of the promp
 # **Predict first.** Which of these steps keeps the most activations?
 
 # %%
-from minipeft.measure import kept_bytes, times
+from minipeft.course.costs import costs
 from minipeft.method import FullFineTuning
 
-g = torch.Generator().manual_seed(0)
-x, y = torch.randint(c.vocab, (2, 16, 24), generator=g)
 candidates = {"full fine-tuning": FullFineTuning(), "LoRA": LoRA(), "Prefix-Tuning": PrefixTuning()}
 candidates |= {f"prompt tuning, n = {n}": PromptTuning(length=n) for n in (5, 20)}
-models = {name: method.attach(copy.deepcopy(base)) for name, method in candidates.items()}
-
-
-def step_of(name):
-    optimizer = torch.optim.AdamW(trainable(models[name]).values(), 1e-3, fused=True)
-
-    def step():
-        candidates[name].loss(models[name], x, y).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
-
-seconds = times(*map(step_of, candidates), rounds=7, warmup=2).median(1).values
-rows = []
-for (name, method), second in zip(candidates.items(), seconds, strict=True):
-    trains = counts(models[name]).trainable
-    kept = kept_bytes(lambda name=name, method=method: method.loss(models[name], x, y), models[name])
-    rows.append(
-        {
-            "": name,
-            "trains": f"{trains:,}",
-            "gradients and Adam": f"{12 * trains / 1e6:.2f} MB",
-            "activations kept": f"{kept / 1e6:.2f} MB",
-            "a step": f"{1000 * second:.1f} ms",
-        }
-    )
-draw.table(rows)
+draw.table(costs(base, candidates))
 
 # %% [markdown]
 # Twenty vectors keep **more than full fine-tuning**, and their step takes longer than LoRA's or a prefix's, though they train
@@ -348,7 +318,9 @@ except ValueError as error:
     print(error)
 
 from minipeft.generate import cached
+from minipeft.measure import times
 
+x = torch.randint(c.vocab, (16, 24))
 prefixed, n = copy.deepcopy(base), len(P)
 PrefixTuning(length=n, hidden=None).attach(prefixed)
 with torch.no_grad():

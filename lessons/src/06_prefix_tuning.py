@@ -38,7 +38,7 @@ import torch
 from minipeft import GPT, LoRA, PrefixTuning, counts, detach, evaluate, fit, merge, tasks
 from minipeft.course import ask, check, draw, learner
 from minipeft.gpt import attend
-from minipeft.surgery import inner, trainable
+from minipeft.surgery import inner
 
 torch.set_num_threads(1)  # for models as small as these, one core is quickest
 task = tasks.load("where")
@@ -318,41 +318,11 @@ draw.show(
 # keep its input. But the gradient has to travel down through all layers, to the lowest prefix.
 
 # %%
-from minipeft.measure import kept_bytes, times
+from minipeft.course.costs import costs
 from minipeft.method import FullFineTuning
 
-g = torch.Generator().manual_seed(0)
-x, y = torch.randint(c.vocab, (2, 16, 24), generator=g)
 candidates = {"full fine-tuning": FullFineTuning(), "LoRA": LoRA(rank=8), "Prefix-Tuning": PrefixTuning()}
-models = {name: method.attach(copy.deepcopy(base)) for name, method in candidates.items()}
-
-
-def step_of(name):
-    optimizer = torch.optim.AdamW(trainable(models[name]).values(), 1e-3, fused=True)
-
-    def step():
-        candidates[name].loss(models[name], x, y).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
-
-seconds = times(*map(step_of, candidates), rounds=9).median(1).values
-rows = []
-for (name, method), second in zip(candidates.items(), seconds, strict=True):
-    trains = counts(models[name]).trainable
-    kept = kept_bytes(lambda name=name, method=method: method.loss(models[name], x, y), models[name])
-    rows.append(
-        {
-            "": name,
-            "trains": f"{trains:,}",
-            "gradients and Adam": f"{12 * trains / 1e6:.2f} MB",
-            "activations kept": f"{kept / 1e6:.2f} MB",
-            "a step": f"{1000 * second:.1f} ms",
-        }
-    )
-draw.table(rows)
+draw.table(costs(base, candidates))
 
 # %% [markdown]
 # What is kept for the backward pass is about two thirds of full fine-tuning's, as with LoRA, and a step is shorter by a
@@ -360,17 +330,14 @@ draw.table(rows)
 #
 # ## At inference
 #
-# It does not merge. There is no weight that could hold a key which comes from no token:
+# It does not merge, and the last column of the table shows it. There is no weight that could hold a key which comes from
+# no token:
 
 # %%
 try:
     merge(copy.deepcopy(model), whole=True)
 except ValueError as error:
     print(error)
-plain = copy.deepcopy(base)
-with torch.no_grad():
-    ms = 1000 * times(lambda: plain(x), lambda: model(x), rounds=15).median(1).values
-print(f"forward, 16 texts of 24 tokens: base {ms[0]:.1f} ms, behind the prefix {ms[1]:.1f} ms")
 print(f"room for text: base {base.room} tokens, behind the prefix {model.room}")
 cache = 2 * c.layers * c.width * 4  # bytes a token
 print(f"generation cache of a text of 24 tokens: {24 * cache / 1e3:.0f} kB, with the prefix {34 * cache / 1e3:.0f} kB")

@@ -174,41 +174,11 @@ print(counts(tuned))
 # numbers: $\Delta W$ of (IA)³ is not *small in rank*, it is *tied to* $W$.
 
 # %%
-from minipeft.measure import kept_bytes, times
+from minipeft.course.costs import costs
 from minipeft.method import FullFineTuning
 
-x, y = torch.randint(c.vocab, (2, 16, 24), generator=g)
 candidates = {"full fine-tuning": FullFineTuning(), "LoRA, rank 8": LoRA(rank=8), "(IA)³": IA3()}
-models = {name: method.attach(copy.deepcopy(base)) for name, method in candidates.items()}
-
-
-def step_of(name):
-    optimizer = torch.optim.AdamW(trainable(models[name]).values(), 1e-3, fused=True)
-
-    def step():
-        candidates[name].loss(models[name], x, y).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
-
-seconds = times(*map(step_of, candidates)).median(1).values
-rows = []
-for (name, method), second in zip(candidates.items(), seconds, strict=True):
-    m = models[name]
-    trains = sum(p.numel() for p in trainable(m).values())
-    kept = kept_bytes(lambda m=m, method=method: method.loss(m, x, y), m)
-    rows.append(
-        {
-            "": name,
-            "trains": f"{trains:,}",
-            "gradients and Adam": f"{12 * trains / 1e6:.2f} MB",
-            "activations kept": f"{kept / 1e6:.2f} MB",
-            "a step": f"{second / seconds[0]:.0%} of full",
-        }
-    )
-draw.table(rows)
+draw.table(costs(base, candidates))
 
 # %% [markdown]
 # An eighth of LoRA's numbers, and **more** activations kept. Look at the gradients to see why. The gradient of a scale $l$ in

@@ -240,40 +240,11 @@ print("measured: ", counts(tuned))
 # at all six and at both norms. Which of the two keeps more activations for its backward pass?
 
 # %%
-from minipeft.measure import times
+from minipeft.course.costs import costs
 from minipeft.method import FullFineTuning
 
 candidates = {"full fine-tuning": FullFineTuning(), "LoRA, rank 8": LoRA(rank=8), "BitFit": BitFit()}
-models = {name: method.attach(copy.deepcopy(base)) for name, method in candidates.items()}
-
-
-def step_of(name):
-    optimizer = torch.optim.AdamW(trainable(models[name]).values(), 1e-3, fused=True)
-
-    def step():
-        candidates[name].loss(models[name], x, y).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
-
-seconds = times(*map(step_of, candidates)).median(1).values
-rows = []
-for (name, method), second in zip(candidates.items(), seconds, strict=True):
-    m = models[name]
-    trains = sum(p.numel() for p in trainable(m).values())
-    kept = kept_bytes(lambda m=m, method=method: method.loss(m, x, y), m)
-    rows.append(
-        {
-            "": name,
-            "trains": f"{trains:,}",
-            "gradients and Adam": f"{12 * trains / 1e6:.2f} MB",
-            "activations kept": f"{kept / 1e6:.2f} MB",
-            "a step": f"{second / seconds[0]:.0%} of full",
-        }
-    )
-draw.table(rows)
+draw.table(costs(base, candidates))
 
 # %% [markdown]
 # BitFit keeps **less** than LoRA, although it trains in more places. You saw the reason in the equation: the gradient of a

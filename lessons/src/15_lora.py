@@ -208,47 +208,15 @@ print("changes:", c.layers * 2 * c.width * c.width)
 # the lowest LoRA. So LoRA saves the gradients and the optimizer's state almost entirely, and the activations only in part.
 
 # %%
-from minipeft.measure import kept_bytes, times
+from minipeft.course.costs import costs
 from minipeft.method import FullFineTuning
 
-g = torch.Generator().manual_seed(0)
-x, y = torch.randint(base.c.vocab, (2, 16, 24), generator=g)
 candidates = {
     "full fine-tuning": FullFineTuning(),
     "LoRA": LoRA(rank=8),
     "LoRA, top layer only": LoRA(rank=8, layers=[base.c.layers - 1]),
 }
-models = {name: method.attach(copy.deepcopy(base)) for name, method in candidates.items()}
-
-
-def step_of(name):
-    params = [p for p in models[name].parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(params, 1e-3, fused=True)
-
-    def step():
-        candidates[name].loss(models[name], x, y).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
-
-seconds = times(*map(step_of, candidates)).median(1).values
-rows = []
-for (name, method), second in zip(candidates.items(), seconds, strict=True):
-    m = models[name]
-    trains = sum(p.numel() for p in m.parameters() if p.requires_grad)
-    kept = kept_bytes(lambda m=m, method=method: method.loss(m, x, y), m)
-    rows.append(
-        {
-            "": name,
-            "trains": f"{trains:,}",
-            "gradients and Adam": f"{12 * trains / 1e6:.2f} MB",
-            "activations kept": f"{kept / 1e6:.2f} MB",
-            "a step": f"{1000 * second:.1f} ms",
-        }
-    )
-draw.table(rows)
+draw.table(costs(base, candidates))
 
 # %% [markdown]
 # This is the honest answer to the question that maintainers of LoRA libraries hear most, *why is LoRA not faster?* The

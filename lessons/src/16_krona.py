@@ -280,54 +280,11 @@ print("rank", max(8 * 12, 6 * 8))
 # weights. By the third they are as far apart as two changes can be.
 
 # %%
-import tempfile
-from pathlib import Path
-
-from minipeft import delta
-from minipeft.measure import kept_bytes, times
+from minipeft.course.costs import costs
 from minipeft.method import FullFineTuning
 
-g = torch.Generator().manual_seed(0)
-x, y = torch.randint(base.c.vocab, (2, 16, 24), generator=g)
 candidates = {"full fine-tuning": FullFineTuning(), "LoRA, rank 1": LoRA(rank=1, alpha=2), "KronA": KronA()}
-models = {name: method.attach(copy.deepcopy(base)) for name, method in candidates.items()}
-
-
-def step_of(name):
-    params = [p for p in models[name].parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(params, 1e-3, fused=True)
-
-    def step():
-        candidates[name].loss(models[name], x, y).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
-
-def stored(model):
-    with tempfile.TemporaryDirectory() as folder:
-        delta.save(model, Path(folder) / "it")
-        return sum(f.stat().st_size for f in (Path(folder) / "it").iterdir())
-
-
-seconds = times(*map(step_of, candidates)).median(1).values
-rows = []
-for (name, method), second in zip(candidates.items(), seconds, strict=True):
-    m = models[name]
-    trains = sum(p.numel() for p in m.parameters() if p.requires_grad)
-    kept = kept_bytes(lambda m=m, method=method: method.loss(m, x, y), m)
-    rows.append(
-        {
-            "": name,
-            "trains": f"{trains:,}",
-            "gradients and Adam": f"{12 * trains / 1e3:,.0f} kB",
-            "file": f"{stored(m) / 1e3:,.0f} kB",
-            "activations kept": f"{kept / 1e6:.2f} MB",
-            "a step": f"{1000 * second:.1f} ms",
-        }
-    )
-draw.table(rows)
+draw.table(costs(base, candidates))
 
 # %% [markdown]
 # KronA keeps more for the backward pass than LoRA of rank 1: not one number per token between its two products, but a grid
