@@ -86,8 +86,10 @@ def added_at(part: nn.Module) -> list[Added]:
         part = part.base
     found += [Added("past", type(link).__name__, count(link)) for link in getattr(part, "past", ())]
     if parametrize.is_parametrized(part):
-        for chain in part.parametrizations.values():
-            found += [Added("weight", type(step).__name__, count(step)) for step in chain]
+        steps = [step for chain in part.parametrizations.values() for step in chain]
+        for name in dict.fromkeys(type(step).__name__ for step in steps):  # once, for the weight and its bias together
+            alike = nn.ModuleList(step for step in steps if type(step).__name__ == name)
+            found.append(Added("weight", name, count(alike)))
     return found
 
 
@@ -122,6 +124,9 @@ def describe(model: GPT, number: int) -> str:
     text = f"Block {number} of a GPT in the style of {'GPT-2' if model.c.style == 'gpt2' else 'LLaMA'}. "
     text += f"What trains in it: {'; '.join(here) or 'nothing'}. "
     text += f"Outside the blocks: {'; '.join(outside)}. " if outside else ""
+    total = sum(p.numel() for p in trainable(model).values())
+    if sum(a.trains for p in found.values() for a in p.added) > total:
+        text += f"Some of these numbers are shared: {total:,} train in all. "
     return text + (f"Something trains {which}; all else is frozen." if layers else "All blocks are frozen.")
 
 
@@ -175,7 +180,8 @@ class Pen:
         self.box(x, y, "" if strip and not whole else label, whole, w=0.9)
         if strip and not whole:
             self.text(x, y + 0.11, label, color=INK)
-            self.box(x, y - 0.15, ", ".join(strip), True, w=0.9, h=0.24, size=6.5)
+            label = ", ".join(strip)
+            self.box(x, y - 0.15, label, True, w=0.9, h=0.24, size=min(6.5, 54 / len(label)))
 
     def added(self, x: float, y: float, a: Added, w: float = 1.5) -> None:
         size = min(7, 60 * w / len(a.name))  # a long name is written small, to stay in its box
