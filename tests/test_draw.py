@@ -18,7 +18,8 @@ from minipeft.additive.prefix_tuning import PrefixTuning
 from minipeft.additive.prompt_tuning import PromptTuning
 from minipeft.course import draw
 from minipeft.gpt import GPT, Config
-from minipeft.reparametrization.intrinsic_said import IntrinsicSAID
+from minipeft.hybrid.mam import MAM
+from minipeft.hybrid.unipelt import UniPELT
 from minipeft.reparametrization.krona import KronA
 from minipeft.reparametrization.krona_res import KronARes
 from minipeft.reparametrization.lora import LoRA
@@ -138,23 +139,37 @@ def test_a_part_is_marked_only_if_something_trains_there(style):
     assert len(marks) == C.layers
 
 
-def test_weight_and_bias_are_named_once():
-    """52 tensors have a scale each, and share the other 8 numbers."""
-    texts, alt = drawn(IntrinsicSAID(dims=60).attach(gpt()))
-    assert texts.count("Fastfood") == 8 and alt.count("Fastfood on attn.q (10 numbers)") == 1
-    assert "shared: 60 train in all" in alt and "shared" not in drawn(LoRA().attach(gpt()))[1]
-
-
 def test_names_stay_in_their_boxes():
     """Long ones are written smaller."""
-    for method in (LoRA(), KronA(), KronARes(), IntrinsicSAID(dims=60)):
+    for method in (LoRA(), KronA(), KronARes()):
         figure, _ = draw.block_figure(method.attach(gpt()))
         figure.canvas.draw()
-        for text in (t for t in figure.axes[0].texts if t.get_color() == "white"):
-            *_, box = (
+        for text in (t for t in figure.axes[0].texts if "\n" in t.get_text() and t.get_color() == "white"):
+            (box,) = (
                 p for p in figure.axes[0].patches if p.contains_point(text.get_window_extent().get_points().mean(0))
             )
             assert text.get_window_extent().width < box.get_window_extent().width, text.get_text()
+
+
+@pytest.mark.parametrize("style", ["gpt2", "llama"])
+def test_the_parallel_adapter_stands_beside_the_mlp(style):
+    """MAM's branch leaves the stream where the MLP does; Pfeiffer's adapter comes behind the block."""
+    at = {}
+    for method in (MAM(length=0, size=2), Adapters(2, "pfeiffer")):
+        figure, alt = draw.block_figure(method.attach(gpt(style)))
+        at[type(method)] = {t.get_text().split("\n")[0]: t.get_position()[0] for t in figure.axes[0].texts}
+    assert at[MAM]["norm2"] < at[MAM]["Bottleneck"] < at[MAM]["down"]
+    assert at[Adapters]["down"] < at[Adapters]["Bottleneck"]
+    assert "Bottleneck beside the MLP of the block (32 numbers)" in drawn(MAM(length=0, size=2).attach(gpt(style)))[1]
+
+
+@pytest.mark.parametrize("style", ["gpt2", "llama"])
+def test_a_gated_prefix_stands_before_the_keys(style):
+    model = UniPELT(length=3, rank=1, size=2, hidden=None).attach(gpt(style))
+    figure, alt = draw.block_figure(model)
+    at = {t.get_text().split("\n")[0]: t.get_position() for t in figure.axes[0].texts}
+    assert at["GatedPrefix"][0] == at["attend"][0] and at["GatedPrefix"][1] < at["v"][1]
+    assert "GatedPrefix before the keys and values of attn" in alt and "Gated beside attn.q" in alt
 
 
 def test_show_gives_picture_and_words(monkeypatch):

@@ -15,7 +15,9 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from ..gpt import GPT
+from .. import gpt
+from ..additive.prefix_tuning import Prefix
+from ..gpt import GPT, Attention
 from ..surgery import Parallel, Serial, Wrapper, inner, layer, trainable, walk
 
 TRAINS, FROZEN, INK, EDGE = "C3", "#ededed", "#333333", "#b5b5b5"
@@ -29,7 +31,7 @@ DPI = 100
 class Added:
     """What a method put at a part: a branch beside or after it, a link in its past, a new form of its weight."""
 
-    kind: str  # "beside", "before", "after", "around", "past", "weight"
+    kind: str  # "beside", "before", "after", "along", "around", "past", "weight"
     name: str  # the class, such as LowRank
     trains: int  # how many of its numbers
 
@@ -51,6 +53,7 @@ PLACE = {
     "beside": "beside",
     "before": "before",
     "after": "after",
+    "along": "beside the MLP of",
     "around": "around",
     "past": "before the keys and values of",
     "weight": "on",
@@ -61,35 +64,45 @@ def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def acts_before(wrapper: Wrapper) -> bool:
-    """Whether a Linear inside reads something else than what comes in: seen by trying."""
-    linear = inner(wrapper)
-    if not isinstance(linear, nn.Linear):
-        return False
-    read, x = [], linear.weight.new_zeros(1, 1, linear.in_features)
-    hook = wrapper.base.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+def given(wrapper: Wrapper, width: int, *inside: nn.Module) -> list[torch.Tensor]:
+    """One token put through a wrapper, and then what each of these modules inside has read: seen by trying."""
+    x, read = torch.zeros(1, 1, width).to(next(wrapper.parameters())), {}
+    hooks = [m.register_forward_pre_hook(lambda m, args: read.update({m: args[0]})) for m in inside]
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         wrapper(x)
-    hook.remove()
-    return bool(read) and read[0] is not x
+    for hook in hooks:
+        hook.remove()
+    return [x, *(read.get(m) for m in inside)]
+
+
+def kind_of(wrapper: Wrapper) -> str:
+    """Where a wrapper acts."""
+    part, branch = inner(wrapper), getattr(wrapper, "branch", None)
+    if isinstance(wrapper, Parallel | Serial):
+        return "beside" if isinstance(wrapper, Parallel) else "after"
+    if isinstance(part, Attention) and any(isinstance(m, Prefix) for m in wrapper.children()):
+        return "past"
+    if isinstance(part, nn.Linear):
+        x, read = given(wrapper, part.in_features, wrapper.base)
+        return "around" if read is None or read is x else "before"
+    if isinstance(part, gpt.Block) and branch is not None:
+        _, read, stream = given(wrapper, len(inner(part.norm2).weight), branch, part.norm2)
+        return "along" if read is stream else "around"
+    return "around"
 
 
 def added_at(part: nn.Module) -> list[Added]:
     """What stands around a part, from the inside out, and in it."""
     found = []
     while isinstance(part, Wrapper):
-        kind = "beside" if isinstance(part, Parallel) else "after" if isinstance(part, Serial) else "around"
-        kind = "before" if kind == "around" and acts_before(part) else kind
         branch = getattr(part, "branch", part)
         own = count(branch) if branch is not part else count(part) - count(part.base)
-        found.insert(0, Added(kind, type(branch).__name__, own))
+        found.insert(0, Added(kind_of(part), type(branch).__name__, own))
         part = part.base
     found += [Added("past", type(link).__name__, count(link)) for link in getattr(part, "past", ())]
     if parametrize.is_parametrized(part):
-        steps = [step for chain in part.parametrizations.values() for step in chain]
-        for name in dict.fromkeys(type(step).__name__ for step in steps):  # once, for the weight and its bias together
-            alike = nn.ModuleList(step for step in steps if type(step).__name__ == name)
-            found.append(Added("weight", name, count(alike)))
+        for chain in part.parametrizations.values():
+            found += [Added("weight", type(step).__name__, count(step)) for step in chain]
     return found
 
 
@@ -124,9 +137,6 @@ def describe(model: GPT, number: int) -> str:
     text = f"Block {number} of a GPT in the style of {'GPT-2' if model.c.style == 'gpt2' else 'LLaMA'}. "
     text += f"What trains in it: {'; '.join(here) or 'nothing'}. "
     text += f"Outside the blocks: {'; '.join(outside)}. " if outside else ""
-    total = sum(p.numel() for p in trainable(model).values())
-    if sum(a.trains for p in found.values() for a in p.added) > total:
-        text += f"Some of these numbers are shared: {total:,} train in all. "
     return text + (f"Something trains {which}; all else is frozen." if layers else "All blocks are frozen.")
 
 
@@ -180,8 +190,7 @@ class Pen:
         self.box(x, y, "" if strip and not whole else label, whole, w=0.9)
         if strip and not whole:
             self.text(x, y + 0.11, label, color=INK)
-            label = ", ".join(strip)
-            self.box(x, y - 0.15, label, True, w=0.9, h=0.24, size=min(6.5, 54 / len(label)))
+            self.box(x, y - 0.15, ", ".join(strip), True, w=0.9, h=0.24, size=6.5)
 
     def added(self, x: float, y: float, a: Added, w: float = 1.5) -> None:
         size = min(7, 60 * w / len(a.name))  # a long name is written small, to stay in its box
@@ -211,7 +220,10 @@ class Block:
         """From x to the right; where it ends."""
         start = x
         x = self.sublayer(x + 0.3, "norm1", "attn", self.attention)
-        x = self.sublayer(x + 0.45, "norm2", "mlp", self.mlp)
+        begin = x + 0.45
+        x = self.sublayer(begin, "norm2", "mlp", self.mlp)
+        for a in self.extra("", "along"):
+            self.along(begin + 0.35, x - 0.45, a)
         for a in self.extra("", "after", "beside", "around"):
             self.pen.line(
                 (x + 0.2, self.STREAM), (x + 0.2, self.STREAM - 0.75), (x + 0.5, self.STREAM - 0.75), color=TRAINS
@@ -220,6 +232,14 @@ class Block:
             x = self.join(x + 2.25, self.STREAM - 0.75, "")
         self.pen.line((start, self.STREAM), (x + 0.6, self.STREAM), color=INK, lw=2.2)
         return x + 0.6
+
+    def along(self, start: float, end: float, a: Added) -> None:
+        """From the stream at start, beside the MLP, and back into the stream at end."""
+        y, middle = self.STREAM - 0.95, (start + end) / 2
+        self.pen.line((start, self.STREAM), (start, y), (middle - 0.75, y), color=TRAINS)
+        self.pen.line((middle + 0.75, y), (end - 0.35, y), color=TRAINS, arrow=False)
+        self.pen.added(middle, y, a)
+        self.join(end, y, "")
 
     def extra(self, name: str, *kinds: str) -> list[Added]:
         return [a for a in self.part(name).added if a.kind in kinds]
