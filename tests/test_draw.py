@@ -20,10 +20,12 @@ from minipeft.course import draw
 from minipeft.gpt import GPT, Config
 from minipeft.hybrid.mam import MAM
 from minipeft.hybrid.unipelt import UniPELT
+from minipeft.reparametrization.intrinsic_said import IntrinsicSAID
 from minipeft.reparametrization.krona import KronA
 from minipeft.reparametrization.krona_res import KronARes
 from minipeft.reparametrization.lora import LoRA
 from minipeft.selective.bitfit import BitFit
+from minipeft.selective.fishmask import FishMask
 from minipeft.surgery import Parallel, Wrapper, freeze, reparametrize, wrap
 
 C = Config("gpt2", vocab=11, context=8, layers=3, heads=2, width=6, hidden=10)
@@ -112,7 +114,7 @@ def test_every_kind_of_addition_is_drawn():
         "Moved on mlp.up",
     ):
         assert words in alt
-    assert {"Link\n5", "Moved", "Scaled\n4"} <= set(texts) and "Outside the blocks: Scaled around trunk (4" in alt
+    assert {"Link\n5", "Moved 5", "Scaled\n4"} <= set(texts) and "Outside the blocks: Scaled around trunk (4" in alt
 
 
 @pytest.mark.parametrize("style", ["gpt2", "llama"])
@@ -139,13 +141,30 @@ def test_a_part_is_marked_only_if_something_trains_there(style):
     assert len(marks) == C.layers
 
 
+def test_weight_and_bias_are_named_once():
+    """52 tensors have a scale each, and share the other 8 numbers."""
+    texts, alt = drawn(IntrinsicSAID(dims=60).attach(gpt()))
+    assert texts.count("Fastfood") == 8 and alt.count("Fastfood on attn.q (10 numbers)") == 1
+    assert "shared: 60 train in all" in alt and "shared" not in drawn(LoRA().attach(gpt()))[1]
+
+
+def test_chosen_numbers_are_counted_where_they_are():
+    """FISH Mask: how many numbers of each part train, those of its weight and its bias together."""
+    where = {"mlp.up.weight": torch.arange(7), "mlp.up.bias": torch.arange(2), "attn.v.weight": torch.arange(3)}
+    model = FishMask().attach(gpt(), {f"trunk.1.{name}": positions for name, positions in where.items()})
+    texts, alt = drawn(model)
+    assert {"Sparse 9", "Sparse 3"} <= set(texts) and sum(t.startswith("Sparse") for t in texts) == 2
+    assert "Sparse on attn.v (3 numbers); Sparse on mlp.up (9 numbers)" in alt and "in layers 1 alone" in alt
+    assert [draw.short(n) for n in (999, 1234, 9949, 9951, 74498)] == ["999", "1.2k", "9.9k", "10k", "74k"]
+
+
 def test_names_stay_in_their_boxes():
     """Long ones are written smaller."""
-    for method in (LoRA(), KronA(), KronARes()):
+    for method in (LoRA(), KronA(), KronARes(), IntrinsicSAID(dims=60), FishMask(density=0.5)):
         figure, _ = draw.block_figure(method.attach(gpt()))
         figure.canvas.draw()
-        for text in (t for t in figure.axes[0].texts if "\n" in t.get_text() and t.get_color() == "white"):
-            (box,) = (
+        for text in (t for t in figure.axes[0].texts if t.get_color() == "white"):
+            *_, box = (
                 p for p in figure.axes[0].patches if p.contains_point(text.get_window_extent().get_points().mean(0))
             )
             assert text.get_window_extent().width < box.get_window_extent().width, text.get_text()

@@ -64,6 +64,11 @@ def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
+def short(n: int) -> str:
+    """A count in few letters: 508, 1.2k, 75k."""
+    return str(n) if n < 1000 else f"{n / 1000:.1f}k" if n < 9950 else f"{n / 1000:.0f}k"
+
+
 def given(wrapper: Wrapper, width: int, *inside: nn.Module) -> list[torch.Tensor]:
     """One token put through a wrapper, and then what each of these modules inside has read: seen by trying."""
     x, read = torch.zeros(1, 1, width).to(next(wrapper.parameters())), {}
@@ -101,8 +106,10 @@ def added_at(part: nn.Module) -> list[Added]:
         part = part.base
     found += [Added("past", type(link).__name__, count(link)) for link in getattr(part, "past", ())]
     if parametrize.is_parametrized(part):
-        for chain in part.parametrizations.values():
-            found += [Added("weight", type(step).__name__, count(step)) for step in chain]
+        steps = [step for chain in part.parametrizations.values() for step in chain]
+        for name in dict.fromkeys(type(step).__name__ for step in steps):  # once, for the weight and its bias together
+            alike = nn.ModuleList(step for step in steps if type(step).__name__ == name)
+            found.append(Added("weight", name, count(alike)))
     return found
 
 
@@ -122,6 +129,12 @@ def acting(all_parts: Mapping[str, Part]) -> list[int]:
     return sorted(touched - {None})
 
 
+def sharing(model: GPT, all_parts: Mapping[str, Part]) -> bool:
+    """Whether parts have numbers in common: then those of the parts are more than those of the model."""
+    of_parts = sum(a.trains for p in all_parts.values() for a in p.added)
+    return of_parts > sum(p.numel() for p in trainable(model).values())
+
+
 def describe(model: GPT, number: int) -> str:
     """The picture in words: the alt text."""
     found, layers = parts(model), acting(parts(model))
@@ -137,6 +150,9 @@ def describe(model: GPT, number: int) -> str:
     text = f"Block {number} of a GPT in the style of {'GPT-2' if model.c.style == 'gpt2' else 'LLaMA'}. "
     text += f"What trains in it: {'; '.join(here) or 'nothing'}. "
     text += f"Outside the blocks: {'; '.join(outside)}. " if outside else ""
+    if sharing(model, found):
+        total = sum(p.numel() for p in trainable(model).values())
+        text += f"Some of these numbers are shared: {total:,} train in all. "
     return text + (f"Something trains {which}; all else is frozen." if layers else "All blocks are frozen.")
 
 
@@ -148,6 +164,7 @@ class Pen:
     """A few shapes on a matplotlib axis."""
 
     ax: Any
+    counts: bool = True  # write how many numbers train in a part that has a new form
 
     def box(
         self, x: float, y: float, label: str, trains: bool = False, w: float = 1.0, h: float = 0.5, **style
@@ -185,12 +202,15 @@ class Pen:
 
     def part(self, x: float, y: float, label: str, part: Part) -> None:
         """A part of the base: red if all of it trains, with a red strip that says what if something of it does."""
-        strip = [*part.trains, *(a.name for a in part.added if a.kind == "weight" and a.trains)]
+        forms = [a for a in part.added if a.kind == "weight" and a.trains]
+        strip = [*part.trains, *(f"{a.name} {short(a.trains)}" if self.counts else a.name for a in forms)]
         whole = bool(part.trains) and not part.frozen
         self.box(x, y, "" if strip and not whole else label, whole, w=0.9)
         if strip and not whole:
             self.text(x, y + 0.11, label, color=INK)
-            self.box(x, y - 0.15, ", ".join(strip), True, w=0.9, h=0.24, size=6.5)
+            label = ", ".join(strip)
+            w = 1.1 if forms and self.counts else 0.9
+            self.box(x, y - 0.15, label, True, w=w, h=0.24, size=min(6.5, 60 * w / len(label)))
 
     def added(self, x: float, y: float, a: Added, w: float = 1.5) -> None:
         size = min(7, 60 * w / len(a.name))  # a long name is written small, to stay in its box
@@ -376,7 +396,7 @@ def block_figure(model: GPT, number: int | None = None) -> tuple[Any, str]:
         raise ValueError(f"this model has layers 0 to {model.c.layers - 1}, no layer {number}")
     figure = Figure()
     ax = figure.add_axes((0, 0, 1, 1))
-    pen = Pen(ax)
+    pen = Pen(ax, counts=not sharing(model, found))
     low = any(a.kind in ("past", "beside") for name in ("attn", "mlp") for a in found[f"trunk.{number}.{name}"].added)
     bottom, top = -1.0 if low else -0.25, 5.15
     height = tower(pen, model, found, number, bottom, top)
