@@ -110,17 +110,20 @@ def frequencies(c: Config, device: torch.device) -> Tensor:
 
 
 def turns(c: Config, where: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of every position's angles: (t, e) each, or (b, 1, t, e)."""
+    """What `rotate` multiplies each position with: cosines, and sines with their signs, (t, e) each or (b, 1, t, e)."""
     angle = where[..., None].float() * frequencies(c, where.device)  # (..., t, e/2)
-    angle = torch.cat([angle, angle], -1)
+    angle = torch.cat([-angle, angle], -1)  # cos(-a) = cos(a), sin(-a) = -sin(a)
     angle = angle if where.ndim == 1 else angle[:, None]  # one angle for all heads
     return angle.cos().to(dtype), angle.sin().to(dtype)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions: turn each pair (i, i + e/2) of x by its angle.  (b, h, t, e) -> (b, h, t, e)"""
-    left, right = x.chunk(2, -1)
-    return x * cos + torch.cat([-right, left], -1) * sin
+    """Rotary positions: turn each pair (i, i + e/2) of x by its angle.  (b, h, t, e) -> (b, h, t, e)
+
+    left  * cos - right * sin     the two halves of a head; `roll` makes them change places, the signs are in `sin`
+    right * cos + left  * sin
+    """
+    return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None = None) -> Tensor:
@@ -178,6 +181,21 @@ class Attention(nn.Module):
         return self.o(rearrange(attend(*self.heads(x, turn), mask), "b h t e -> b t (h e)"))  # (b, t, d)
 
 
+class SwiGLU(torch.autograd.Function):
+    """silu(gate) * up, (b, t, f) each.  Autograd would keep gate, up and silu(gate); the third is computed again."""
+
+    @staticmethod
+    def forward(ctx, gate: Tensor, up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        return F.silu(gate) * up
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, above: Tensor) -> tuple[Tensor, Tensor]:
+        gate, up = ctx.saved_tensors
+        return torch.ops.aten.silu_backward(above * up, gate), above * F.silu(gate)
+
+
 class MLP(nn.Module):
     """GPT-2: down(gelu(up(x))).  LLaMA: down(silu(gate(x)) * up(x))."""
 
@@ -190,7 +208,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (b, t, d) -> (b, t, d)
         if self.gate is None:
             return self.down(F.gelu(self.up(x), approximate="tanh"))
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        return self.down(SwiGLU.apply(self.gate(x), self.up(x)))
 
 
 class Block(nn.Module):

@@ -4,11 +4,13 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minipeft.generate import cached
-from minipeft.gpt import GPT, Config, attend, frequencies, rotate, turns
+from minipeft.gpt import GPT, MLP, Config, SwiGLU, attend, frequencies, rotate, turns
+from minipeft.measure import kept_bytes
 
 texts = st.lists(st.integers(0, 40), min_size=1, max_size=12)
 law = settings(
@@ -179,3 +181,14 @@ def test_a_width_that_heads_do_not_divide_needs_a_head_width():
 def test_impossible_input_is_refused(model, ids, more, says):
     with pytest.raises(ValueError, match=says):
         model(ids, **more)
+
+
+def test_swiglu_keeps_two_tensors_of_three():
+    """The value and its gradients are those that autograd finds; silu(gate) is not kept for them, in an MLP neither."""
+    gate, up = (torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    assert torch.equal(SwiGLU.apply(gate, up), F.silu(gate) * up)
+    assert torch.autograd.gradcheck(SwiGLU.apply, (gate, up))
+    assert kept_bytes(lambda: SwiGLU.apply(gate, up)) == 2 * gate.nbytes
+    assert kept_bytes(lambda: F.silu(gate) * up) == 3 * gate.nbytes
+    mlp = MLP(Config(style="llama", width=8, hidden=24)).requires_grad_(False)
+    assert kept_bytes(lambda: mlp(torch.randn(2, 3, 8, requires_grad=True)), mlp) == 2 * 4 * (2 * 3 * 24)
