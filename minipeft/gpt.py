@@ -181,6 +181,9 @@ class Attention(nn.Module):
         return self.o(rearrange(attend(*self.heads(x, turn), mask), "b h t e -> b t (h e)"))  # (b, t, d)
 
 
+MANY = 2**18  # numbers, 1 MB: fewer are sooner kept than computed again
+
+
 class SwiGLU(torch.autograd.Function):
     """silu(gate) * up, (b, t, f) each.  Autograd would keep gate, up and silu(gate); the third is computed again."""
 
@@ -208,7 +211,8 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (b, t, d) -> (b, t, d)
         if self.gate is None:
             return self.down(F.gelu(self.up(x), approximate="tanh"))
-        return self.down(SwiGLU.apply(self.gate(x), self.up(x)))
+        gate, up = self.gate(x), self.up(x)
+        return self.down(SwiGLU.apply(gate, up) if gate.numel() >= MANY else F.silu(gate) * up)
 
 
 class Block(nn.Module):

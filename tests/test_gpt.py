@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minipeft.generate import cached
-from minipeft.gpt import GPT, MLP, Config, SwiGLU, attend, frequencies, rotate, turns
+from minipeft.gpt import GPT, MANY, MLP, Config, SwiGLU, attend, frequencies, rotate, turns
 from minipeft.measure import kept_bytes
 
 texts = st.lists(st.integers(0, 40), min_size=1, max_size=12)
@@ -184,11 +184,14 @@ def test_impossible_input_is_refused(model, ids, more, says):
 
 
 def test_swiglu_keeps_two_tensors_of_three():
-    """The value and its gradients are those that autograd finds; silu(gate) is not kept for them, in an MLP neither."""
+    """The value and its gradients are those that autograd finds; silu(gate) is not kept for them.
+
+    An MLP does so as soon as there are many."""
     gate, up = (torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
     assert torch.equal(SwiGLU.apply(gate, up), F.silu(gate) * up)
     assert torch.autograd.gradcheck(SwiGLU.apply, (gate, up))
     assert kept_bytes(lambda: SwiGLU.apply(gate, up)) == 2 * gate.nbytes
     assert kept_bytes(lambda: F.silu(gate) * up) == 3 * gate.nbytes
-    mlp = MLP(Config(style="llama", width=8, hidden=24)).requires_grad_(False)
-    assert kept_bytes(lambda: mlp(torch.randn(2, 3, 8, requires_grad=True)), mlp) == 2 * 4 * (2 * 3 * 24)
+    mlp = MLP(Config(style="llama", width=8, hidden=256)).requires_grad_(False)
+    for t, tensors in ((MANY // 256 - 1, 3), (MANY // 256, 2)):
+        assert kept_bytes(lambda t=t: mlp(torch.randn(1, t, 8, requires_grad=True)), mlp) == tensors * 4 * t * 256
