@@ -48,7 +48,7 @@ class Kronecker(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         grid = rearrange(x, "... (a b) -> ... a b", a=self.A.shape[1])  # X, row after row
-        return self.scale * rearrange(self.A @ F.linear(grid, self.B), "... a b -> ... (a b)")
+        return rearrange(self.scale * self.A @ F.linear(grid, self.B), "... a b -> ... (a b)")
 
     def matrix(self) -> Tensor:
         """s A (x) B, as it is added to W: (d_out, d_in)."""

@@ -35,7 +35,7 @@ class LowRank(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.dropout(x, self.dropout, self.training)  # on this path alone; the frozen one sees all of x
-        return self.scale * F.linear(F.linear(x, self.A), self.B)
+        return F.linear(self.scale * F.linear(x, self.A), self.B)
 
     def matrix(self) -> Tensor:
         """s B A, as it is added to W: (d_out, d_in)."""

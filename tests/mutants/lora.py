@@ -25,7 +25,7 @@ MUTANTS = [
     ),
     Mutant(
         "the product is formed in every step",
-        {"return self.scale * F.linear(F.linear(x, self.A), self.B)": "return F.linear(x, self.matrix())"},
+        {"return F.linear(self.scale * F.linear(x, self.A), self.B)": "return F.linear(x, self.matrix())"},
         "test_lora.py::test_never_forms_the_product",
     ),
     Mutant(
