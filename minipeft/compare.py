@@ -91,7 +91,7 @@ def run(job: Job, out: Path) -> dict:
             line["saved_bytes"] = delta.save(model, folder)
     test, ood = (evaluate(model, task, split) for split in ("test", "ood"))
     line |= {"accuracy": test.accuracy, "loss": round(test.loss, 4), "ood": ood.accuracy}
-    line["perplexity"] = round(math.exp(pretrain.loss(model.eval(), stories())), 4)
+    line["perplexity"] = round(torch.tensor(pretrain.loss(model.eval(), stories())).double().exp().item(), 4)
     return line | {"seconds": round(time.monotonic() - began, 1)}
 
 

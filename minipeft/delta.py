@@ -29,17 +29,24 @@ from .surgery import added, attached, attempt, base_state
 
 FORMAT = 1
 ABOUT, TENSORS, NEW = "delta.json", "delta.safetensors", ".new"
+KNOWN = {kind.__name__: kind for kind in (FullFineTuning, *(row.method for row in CATALOG))}
 
 
 def save(model: GPT, path: str | Path) -> int:
     """Write all that the model's methods have added or thawed into the folder `path`; returns its size in bytes.
 
     Whenever a save is interrupted, the folder holds the old delta or the new one, whole.
-    Raises ValueError for a model that carries no method, or whose methods have been merged in part.
+    Raises ValueError for a model that carries no method or one that `load` doesn't know, or whose methods have been
+    merged in part.
     """
     path, methods = Path(path), attached(model)
     if not methods:
         raise ValueError("this model carries no method: there is nothing to save beside its base")
+    if own := [type(m).__name__ for m in methods if KNOWN.get(type(m).__name__) is not type(m)]:
+        raise ValueError(
+            f"load makes minipeft's own methods again, not {', '.join(own)}: keep added(model), of minipeft.surgery, "
+            "with torch.save, or merge the method and save the whole model"
+        )
     tensors = {name: t.detach().cpu().contiguous() for name, t in added(model).items()}
     if wrong := _differ(tensors, _expected(model, methods, tensors)):
         raise ValueError(f"{wrong}: it isn't what its methods attach any more; save it before it is merged")
@@ -181,18 +188,17 @@ def _numbers(method: Method) -> dict:
 
 def _methods(about: dict, path: Path) -> list[Method]:
     """The methods that delta.json lists, each made anew, which checks its numbers."""
-    known = {kind.__name__: kind for kind in (FullFineTuning, *(row.method for row in CATALOG))}
     listed = about.get("methods")
     if not isinstance(listed, list) or not listed:
         raise ValueError(f"{path / ABOUT}: methods should be a list with at least one, not {listed!r:.80}")
     methods = []
     for item in listed:
         name, numbers = (item.get("name"), item.get("numbers")) if isinstance(item, dict) else (item, None)
-        if not isinstance(name, str) or name not in known:
-            raise ValueError(f"{path / ABOUT}: no method is called {name!r:.80}; there are {', '.join(sorted(known))}")
-        names = [f.name for f in fields(known[name])]
+        if not isinstance(name, str) or name not in KNOWN:
+            raise ValueError(f"{path / ABOUT}: no method is called {name!r:.80}; there are {', '.join(sorted(KNOWN))}")
+        names = [f.name for f in fields(KNOWN[name])]
         if not isinstance(numbers, dict) or (unknown := sorted(numbers.keys() - set(names))):
             given = ", ".join(unknown) if isinstance(numbers, dict) else repr(numbers)
             raise ValueError(f"{path / ABOUT}: {name} has {', '.join(names) or 'no numbers'}; not {given:.80}")
-        methods.append(known[name](**numbers))
+        methods.append(KNOWN[name](**numbers))
     return methods

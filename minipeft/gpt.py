@@ -239,6 +239,9 @@ class Trunk(nn.ModuleList):
         super().__init__(Block(c) for _ in range(c.layers))
         self.c, self.recompute = c, False
 
+    def __getitem__(self, i: int | slice) -> Block | list[Block]:
+        return list(self)[i]  # a part of the stack is no trunk, which is what a ModuleList would make of it
+
     def states(self, x: Tensor, start: int = 0, mask: Tensor | None = None) -> Iterator[Tensor]:
         """The residual stream after each block, one by one: (b, t, d)."""
         where = positions(x.shape[1], start, mask, x.device)

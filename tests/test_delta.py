@@ -339,3 +339,12 @@ def test_full_size_is_small(make, tmp_path):
     numbers = sum(p.numel() for p in trainable(model).values())
     assert numbers == 294_912
     assert 4 * numbers < 1.2e6 < 0.01 * sum(4 * p.numel() for p in model.parameters())
+
+
+def test_save_refuses_what_load_would_not_know(make, tmp_path):
+    class Mine(LoRA):
+        pass
+
+    with pytest.raises(ValueError, match="not Mine"):
+        delta.save(Mine().attach(make()), tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()

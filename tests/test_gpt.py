@@ -195,3 +195,10 @@ def test_swiglu_keeps_two_tensors_of_three():
     mlp = MLP(Config(style="llama", width=8, hidden=256)).requires_grad_(False)
     for t, tensors in ((MANY // 256 - 1, 3), (MANY // 256, 2)):
         assert kept_bytes(lambda t=t: mlp(torch.randn(1, t, 8, requires_grad=True)), mlp) == tensors * 4 * t * 256
+
+
+def test_a_part_of_the_stack_is_a_list_of_blocks(model):
+    first, *others = model.trunk
+    assert model.trunk[:1] == [first]
+    assert model.trunk[1:] == others
+    assert model.trunk[-1] is others[-1]
