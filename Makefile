@@ -1,8 +1,8 @@
 # Two commands do everything:  `make lab` to learn, `make test` to check.  Each sets up the environment first, once.
 #
 #   make lab       JupyterLab on lesson 00
-#   make test      all there is to check: ruff, unit tests, exercise checks, every lesson
-#   make quick     ruff and the unit tests but the slow ones: the daily loop
+#   make test      all there is to check: ruff, spelling, unit tests, exercise checks, every lesson
+#   make quick     ruff, spelling and the unit tests but the slow ones: the daily loop
 #   make lessons   rebuild exercises/ and lessons/*.ipynb from solutions/ and lessons/src/
 #   make clean     remove the environment and all caches
 #
@@ -29,6 +29,7 @@ quick: lint
 lint: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell README.md CONTRIBUTING.md docs lessons/src minipeft solutions tests benchmarks
 
 unit: .venv/ready
 	$(PYTEST) tests --ignore=tests/exercises
