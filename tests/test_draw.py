@@ -14,6 +14,7 @@ from torch import nn
 
 from minipeft.additive.adapters import Adapters, Bottleneck
 from minipeft.additive.ia3 import IA3
+from minipeft.additive.ladder_side import LadderSide
 from minipeft.additive.prefix_tuning import PrefixTuning
 from minipeft.additive.prompt_tuning import PromptTuning
 from minipeft.course import draw
@@ -131,6 +132,18 @@ def test_what_is_around_the_blocks_enters_below_them():
     figure, alt = draw.block_figure(PromptTuning(length=3).attach(gpt()))
     height = {t.get_text(): t.get_position()[1] for t in figure.axes[0].texts}
     assert height["positions"] < height["Prompted 18"] < height["block 0"] and "Prompted around trunk (18" in alt
+
+
+@pytest.mark.parametrize("style", ["gpt2", "llama"])
+def test_a_network_beside_the_blocks_has_rungs(style):
+    """Beside the blocks that it reads; what it goes around is marked."""
+    model = GPT(Config(style, vocab=11, context=8, layers=3, heads=2, width=8, hidden=8))
+    figure, alt = draw.block_figure(LadderSide(reduction=2, layers=[0, 1]).attach(model))
+    at = {t.get_text(): t.get_position() for t in figure.axes[0].texts}
+    for i in (0, 1):
+        assert at[f"rung {i}"][1] == at[f"block {i}"][1] and at[f"rung {i}"][0] < 0
+    assert {"block 2, unused", "norm, unused"} <= at.keys() and "rung 2" not in at
+    assert "it reads the results of blocks 0, 1)" in alt
 
 
 @pytest.mark.parametrize("style", ["gpt2", "llama"])

@@ -22,6 +22,7 @@ from ..surgery import Parallel, Serial, Wrapper, inner, layer, trainable, walk
 
 TRAINS, FROZEN, INK, EDGE = "C3", "#ededed", "#333333", "#b5b5b5"
 DPI = 100
+SIDE = -0.75  # where a network beside the blocks stands, left of them
 
 
 # -- what there is to draw --------------------------------------------------------------------------------------------
@@ -34,6 +35,11 @@ class Added:
     kind: str  # "beside", "before", "after", "along", "around", "past", "weight"
     name: str  # the class, such as LowRank
     trains: int  # how many of its numbers
+    rungs: tuple[int, ...] = ()  # the blocks whose results it reads, for a network beside them
+
+    def words(self, name: str) -> str:
+        reads = f"; it reads the results of blocks {', '.join(map(str, self.rungs))}" if self.rungs else ""
+        return f"{self.name} {PLACE[self.kind]} {name} ({self.trains:,} numbers{reads})"
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Part:
 
     def words(self, name: str) -> list[str]:
         own = [f"{' and '.join(self.trains)} of {name}"] if self.trains else []
-        return own + [f"{a.name} {PLACE[a.kind]} {name} ({a.trains:,} numbers)" for a in self.added if a.trains]
+        return own + [a.words(name) for a in self.added if a.trains]
 
 
 PLACE = {
@@ -102,7 +108,8 @@ def added_at(part: nn.Module) -> list[Added]:
     while isinstance(part, Wrapper):
         branch = getattr(part, "branch", part)
         own = count(branch) if branch is not part else count(part) - count(part.base)
-        found.insert(0, Added(kind_of(part), type(branch).__name__, own))
+        rungs = tuple(map(int, getattr(part, "rungs", ())))
+        found.insert(0, Added(kind_of(part), type(branch).__name__, own, rungs))
         part = part.base
     found += [Added("past", type(link).__name__, count(link)) for link in getattr(part, "past", ())]
     if parametrize.is_parametrized(part):
@@ -362,13 +369,20 @@ def tower(pen: Pen, model: GPT, found: Mapping[str, Part], number: int, bottom: 
             end = bottom + (rows.index("norm") - 0.05) * step
             label = f"{row.name} {row.trains:,}"
             pen.box(0.85, y, label, bool(row.trains), w=1.5, h=h, size=min(7, 84 / len(label)))
-            pen.line((0.1, y), (0, y), (0, end), (0.85, end), color=TRAINS)
+            far = SIDE if row.rungs else 0
+            pen.line((0.1, y), (far, y), (far, end), (0.85, end), color=TRAINS)
+            for rung in row.rungs:
+                level = bottom + (rows.index(rung) + 0.5) * step
+                pen.line((0.1, level), (SIDE + 0.45, level), color=TRAINS)
+                pen.box(SIDE, level, f"rung {rung}" if layers <= 24 else "", True, w=0.9, h=h, size=7)
             continue
         label = row if isinstance(row, str) else f"block {row}" if layers <= 24 else ""
         names = [row] if isinstance(row, str) else [n for n in found if layer(n) == row]
         some = any(found[n].trains or any(a.trains for a in found[n].added) for n in names)
         whole = some and not any(found[n].frozen or found[n].added for n in names)
-        pen.box(0.85, y, label, whole, w=1.5, h=h, size=7)
+        unused = any(a.name == "Unused" for n in names for a in found[n].added)
+        style = {"fc": "white"} if unused else {}
+        pen.box(0.85, y, f"{label}, unused" if unused else label, whole, w=1.5, h=h, size=7, **style)
         if some and not whole:
             pen.box(0.21, y, "", True, w=0.22, h=h)
         if row == number:
@@ -412,10 +426,11 @@ def block_figure(model: GPT, number: int | None = None) -> tuple[Any, str]:
     pen.box(left + 7.0, bottom - 0.35, "", w=0.3, h=0.26)
     pen.text(left + 7.25, bottom - 0.35, "frozen", ha="left")
     high = 5.25 + 0.75 * len(found[""].added)
-    ax.set(xlim=(-0.05, right + 0.1), ylim=(bottom - 0.6, high), aspect="equal")
+    edge = SIDE - 0.5 if any(a.rungs for a in found["trunk"].added) else -0.05
+    ax.set(xlim=(edge, right + 0.1), ylim=(bottom - 0.6, high), aspect="equal")
     ax.axis("off")
     width = 9.6
-    figure.set_size_inches(width, width * (high - bottom + 0.6) / (right + 0.15))
+    figure.set_size_inches(width, width * (high - bottom + 0.6) / (right + 0.1 - edge))
     return figure, describe(model, number)
 
 
