@@ -102,6 +102,39 @@ def test_a_lesson_is_built(course, capsys):
     assert run(course) == 1 and "ZeroDivisionError" in capsys.readouterr().out and path.read_bytes() == before
 
 
+def test_new_text_keeps_the_outputs_of_unchanged_code(course, capsys, monkeypatch):
+    """And only then: not after a change of code, not when somebody has edited the notebook, not with --all."""
+    ran = []
+
+    def execute(nb, root):
+        ran.append(True)
+        for n, cell in enumerate(build.code(nb), 1):
+            cell.execution_count, cell.outputs = n, [nbformat.v4.new_output("stream", text=f"run {len(ran)}\n")]
+
+    monkeypatch.setattr(build, "execute", execute)
+    path, source = course / "lessons/03_half.ipynb", course / "lessons/src/03_half.py"
+
+    def built(*arguments: str) -> str:
+        assert run(course, *arguments) == 0
+        assert build.state(course, "03_half") == "current"
+        return build.code(build.read(path))[1].outputs[0].text
+
+    assert built() == "run 1\n"
+    record.write(source, SOURCE.replace("# # A lesson", "# # A better lesson") + "\n# %% [markdown]\n# The end.\n")
+    assert built() == "run 1\n" and "its text" in capsys.readouterr().out
+    assert [c.source for c in build.read(path).cells if c.cell_type == "markdown"] == ["# A better lesson", "The end."]
+    record.write(source, SOURCE.replace("6 * 7", "7 * 6"))
+    assert built() == "run 2\n"
+    assert built("03_half") == "run 3\n" and built("--all") == "run 4\n"
+    record.write(source, SOURCE.replace("6 * 7", "7 * 6").replace("A lesson", "Mine"))
+    nb = build.read(path)
+    nb.cells[3].outputs[0].text = "made up"
+    nbformat.write(nb, path)
+    assert built() == "run 5\n"
+    record.write(source, SOURCE.replace("6 * 7", "7 * 6"))
+    assert built("--all") == "run 6\n"
+
+
 def test_unknown_lessons_are_named(course, capsys):
     with pytest.raises(SystemExit):
         run(course, "04_none")

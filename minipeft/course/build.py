@@ -10,8 +10,9 @@
 
 A lesson runs in a copy of the course, with every exercise still to be written.  It is refused, and the notebook left
 as it was, if a cell raises, writes to stderr, or shows what differs from machine to machine (an absolute path, an
-object's address).  Two digests in the notebook's metadata tell later whether the source has changed since, and
-whether somebody has edited or run the notebook.
+object's address).  Where no code has changed, but text, it isn't run: the new text stands beside the old outputs.  Two
+digests in the notebook's metadata tell later whether the source has changed since, and whether somebody has edited or
+run the notebook.
 """
 
 import argparse
@@ -152,15 +153,37 @@ def copy(root: Path, out: Path) -> None:
         write(out / "exercises" / f"{topic}.py", stubs.stub_of(root, topic))
 
 
-def build_lesson(root: Path, name: str) -> float:
-    """Run a lesson and write its notebook; the seconds it took.  Raises ValueError if it must not be committed."""
+def code(nb: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nb.cells if cell.cell_type == "code"]
+
+
+def reuse(nb: nbformat.NotebookNode, root: Path, name: str) -> bool:
+    """Take the outputs from the notebook as it was built, if only its text differs from the lesson's source."""
+    if state(root, name) != "stale":
+        return False
+    old = read(root / "lessons" / f"{name}.ipynb")
+    same = [cell.source for cell in code(old)] == [cell.source for cell in code(nb)]
+    if not same or old.metadata.minipeft.get("built") != fingerprint(old):
+        return False
+    for cell, before in zip(code(nb), code(old), strict=True):
+        cell.execution_count, cell.outputs = before.execution_count, before.outputs
+    return True
+
+
+def build_lesson(root: Path, name: str, afresh: bool = False) -> float:
+    """Run a lesson and write its notebook; the seconds it took, 0 where its outputs could be kept.
+
+    Raises ValueError if it must not be committed.
+    """
     source = (root / "lessons" / "src" / f"{name}.py").read_text(encoding="utf-8")
-    nb, began = unexecuted(source), time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        course = Path(folder).resolve()
-        copy(root, course)
-        execute(nb, course)
-    seconds = time.monotonic() - began
+    nb, seconds = unexecuted(source), 0.0
+    if afresh or not reuse(nb, root, name):
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            course = Path(folder).resolve()
+            copy(root, course)
+            execute(nb, course)
+        seconds = time.monotonic() - began
     nb = nbformat.reads(nbformat.writes(nb), as_version=4)  # as it will be read
     nb.metadata.minipeft["built"] = fingerprint(nb)
     nbformat.validate(nb)
@@ -174,7 +197,7 @@ def build_lesson(root: Path, name: str) -> float:
 def main(argv: list[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m minipeft.course.build", description="Build exercises and lessons.")
     p.add_argument("lesson", nargs="*", help="such as 15_lora (default: those that are not current)")
-    p.add_argument("--all", action="store_true", help="every lesson")
+    p.add_argument("--all", action="store_true", help="every lesson, run afresh")
     p.add_argument("--check", action="store_true", help="make nothing; exit code 1 if something is not current")
     p.add_argument("--course", metavar="DIR", help="the course's folder (default: the one around this directory)")
     args = p.parse_args(argv)
@@ -201,8 +224,9 @@ def main(argv: list[str] | None = None) -> int:
     for name in args.lesson or [name for name in names if args.all or state(root, name) != "current"]:
         print(f"lessons/{name}.ipynb ...", end=" ", flush=True)
         try:
-            seconds = build_lesson(root, name)
-            print(f"{seconds:.0f} s" + (f", more than {LIMIT_SECONDS}" if seconds > LIMIT_SECONDS else ""), flush=True)
+            seconds = build_lesson(root, name, args.all)
+            late = f", more than {LIMIT_SECONDS}" if seconds > LIMIT_SECONDS else ""
+            print(f"{seconds:.0f} s{late}" if seconds else "its text", flush=True)
         except ValueError as e:
             failed = True
             print(f"left as it was:\n{e}", flush=True)
