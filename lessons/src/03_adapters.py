@@ -106,17 +106,17 @@ class After(Wrapper):
         return self.form(self.base(x, *context), self.bottleneck)
 
 
-def accuracy_and_loss(model):
+def loss_of(model):
     score = evaluate(model, task, "valid")
     return f"{score.loss:.2f}"
 
 
-losses = {"the base": accuracy_and_loss(base)}
+losses = {"the base": loss_of(base)}
 for form in (paper, survey_listing):
     torch.manual_seed(0)
     model = copy.deepcopy(base)
     wrap(model, ["attn", "mlp"], lambda part, form=form: After(part, form))
-    losses[form.__name__] = accuracy_and_loss(model)
+    losses[form.__name__] = loss_of(model)
 print("loss before any training, nats per token:", losses)
 
 # %% [markdown]
@@ -249,7 +249,7 @@ draw.show(fig, "The training loss falls by orders of magnitude within 200 steps,
 def without(first, last):
     """The trained model without the adapters of blocks first to last."""
     less = copy.deepcopy(model)
-    for block in list(less.trunk)[first : last + 1]:
+    for block in less.trunk[first : last + 1]:
         block.attn, block.mlp = block.attn.base, block.mlp.base
     return less
 
@@ -329,8 +329,8 @@ print("norms:   ", (2 * c.layers + 1) * 2 * c.width)
 # An adapter changes no weight matrix, so there is no rank to speak of: what it adds stays beside the model, and counts
 # as "changed" as a whole. The norms do change, they are vectors of the base.
 #
-# Now memory, time, and what the forward pass costs. (Times are those of the machine that built this
-# notebook: compare them with each other only.)
+# Now memory, time, and what the forward pass costs. (Times are those of the machine that built this notebook: compare
+# them with each other only.)
 
 # %%
 from minipeft.course.costs import costs
