@@ -3,6 +3,7 @@
 #   make lab       JupyterLab on lesson 00
 #   make test      all there is to check: ruff, spelling, unit tests, exercise checks, every lesson
 #   make quick     ruff, spelling and the unit tests but the slow ones: the daily loop
+#   make mutants   do the exercises' checks refuse what is wrong?  Not part of `make test`: about 10 minutes
 #   make lessons   rebuild exercises/ and lessons/*.ipynb from solutions/ and lessons/src/
 #   make clean     remove the environment and all caches
 #
@@ -16,7 +17,7 @@ JOBS ?= 2
 BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
-.PHONY: lab test quick lint unit checks notebooks lessons clean
+.PHONY: lab test quick lint unit checks notebooks mutants lessons clean
 
 lab: .venv/ready
 	$(BIN)/minipeft lab
@@ -44,6 +45,9 @@ notebooks: .venv/ready
 		| tar -x -C build/course
 	MINIPEFT_COURSE="$$PWD/build/course" $(PYTEST) --dist loadscope \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=60 build/course/lessons
+
+mutants: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.exercises.mutate $(or $(ONLY),--report docs/mutants.md) --jobs $(JOBS)
 
 lessons: .venv/ready
 	$(BIN)/python -m minipeft.course.build

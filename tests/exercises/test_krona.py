@@ -110,6 +110,8 @@ def test_krona_fewest(submission, cases):
     for case in cases(count=3):
         d_out, d_in = 6 * case.integer(2, 9), 4 * case.integer(3, 12)
         same(submission.krona_fewest, reference_fewest, d_out=d_out, d_in=d_in)
+        same(submission.krona_fewest, reference_fewest, d_out=d_out, d_in=1)  # a weight may be a row or a column
+        same(submission.krona_fewest, reference_fewest, d_out=1, d_in=d_in)
 
 
 def reference_rank(a_out: int, a_in: int, b_out: int, b_in: int) -> int:
@@ -137,7 +139,8 @@ def reference_rank(a_out: int, a_in: int, b_out: int, b_in: int) -> int:
 def test_krona_rank(submission, cases):
     for case in cases("s1 s2 s3 s4"):
         s1, s2, s3, s4 = sorted(case.sizes.values())
-        for a_out, a_in, b_out, b_in in ((s1, s3, s4, s2), (s4, s2, s3, s1)):  # wide and tall, or both tall
+        # wide and tall, both tall, tall and wide
+        for a_out, a_in, b_out, b_in in ((s1, s3, s4, s2), (s4, s2, s3, s1), (s2, s1, s3, s4)):
             same(submission.krona_rank, reference_rank, a_out=a_out, a_in=a_in, b_out=b_out, b_in=b_in)
 
 

@@ -217,10 +217,10 @@ def reference_rank(rounds: int, r: int, d_out: int, d_in: int) -> int:
     ),
 )
 def test_lora_rank(submission, cases):
-    for case in cases("d_out d_in", count=3, r=2):  # the ceiling: the sides are at most 9
-        same(
-            submission.lora_rank, reference_rank, rounds=case.integer(6, 9), r=2, d_out=case["d_out"], d_in=case["d_in"]
-        )
+    for case in cases("d_out d_in", count=3, r=2):  # the ceiling, wide and tall: the sides are at most 9
+        rounds, one, other = case.integer(6, 9), case["d_out"], case["d_in"]
+        same(submission.lora_rank, reference_rank, rounds=rounds, r=2, d_out=one, d_in=other)
+        same(submission.lora_rank, reference_rank, rounds=rounds, r=2, d_out=other, d_in=one)
     for case in cases(count=3):  # and room below it
         sizes = dict(d_out=case.integer(40, 50), d_in=case.integer(30, 39))
         same(submission.lora_rank, reference_rank, rounds=case.integer(3, 5), r=case.integer(3, 5), **sizes)
