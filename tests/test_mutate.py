@@ -105,6 +105,7 @@ def test_a_statement_left_out_is_one_line_in_the_report():
     )
 
 
+@pytest.mark.slow  # starts a process
 def test_what_is_let_through_is_reported(course, capsys):
     assert mutate.main(["--jobs", "1"], course) == 1
     out = capsys.readouterr().out
@@ -132,6 +133,7 @@ def test_an_entry_says_why_and_goes_stale_loudly(course):
     assert stale(equivalents(course), everything) == ["further: return x"]
 
 
+@pytest.mark.slow  # starts a process
 def test_a_mutant_may_hang_or_die_or_confuse_the_check(course):
     worker = Worker(course)
     try:
@@ -143,6 +145,7 @@ def test_a_mutant_may_hang_or_die_or_confuse_the_check(course):
         worker.stop()
 
 
+@pytest.mark.slow  # starts a process
 def test_a_worked_answer_that_is_refused_is_an_error(course):
     solutions = course / "solutions" / "tiny.py"
     solutions.write_text(SOLUTIONS.replace("x / 2", "x / 4"), encoding="utf-8")
