@@ -23,7 +23,7 @@
 # | survey | section 9.3 of [arXiv 2303.15647](https://arxiv.org/abs/2303.15647), selective methods |
 # | before this | lesson 01 (the mini GPT), lesson 02 (where memory goes) |
 # | you need | how a Linear's weight is laid out; what a permutation is |
-# | time | 25 minutes to read and run, 45 for the exercises |
+# | time | 25 minutes to read and run, 50 for the exercises |
 #
 # At the end you will have split a Linear into learners and frozen nodes, put its outputs back in order, and trained with
 # it. You will also know what "6 % of the parameters" leaves out, and how a model can answer every test question and lose the
