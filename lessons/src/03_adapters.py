@@ -24,9 +24,9 @@
 # | you need | what a residual connection is; what a gradient is |
 # | time | 30 minutes to read and run, 40 for the exercises |
 #
-# This is the oldest method of the course, and several of the others are its descendants. At the end you will have written an
-# adapter that trains inside the mini GPT. You will know why it needs a path around itself, why it cannot be folded into
-# the model, and how much of that "cannot" is left once it has been trained.
+# This is the oldest method of the course, and several of the others are its descendants. At the end you will have
+# written an adapter that trains inside the mini GPT. You will know why it needs a path around itself, why in general it
+# cannot be folded into the model, and how nearly it can be once it has been trained.
 
 # %%
 import copy
@@ -49,7 +49,7 @@ c = base.c
 # %% [markdown]
 # ## Where it acts
 #
-# One block of the mini GPT with adapters, drawn from the model itself: pale parts are frozen, dark ones train. There are
+# One block of the mini GPT with adapters, drawn from the model itself: grey parts are frozen, red ones train. There are
 # two adapters in each block. One reads what attention has computed, the other what the MLP has computed, and each adds
 # something to it *before* it joins the residual stream. The norms train as well; that is a part of the paper's recipe.
 
@@ -185,9 +185,9 @@ for deviation, far in zip(deviations, distances, strict=True):
     print(f"deviation {deviation:5.3f}: {far:.1e} nats")
 
 # %% [markdown]
-# Ten times the deviation gives nearly ten thousand times the distance, as long as it is small: the branch is a product of
-# two matrices, so it grows with the square, and KL with the square of that. At the paper's deviation nobody would notice
-# the adapters; at 0.3 the model's predictions have nothing left of the base's.
+# As long as the deviation is small, ten times as much of it gives seven to nine thousand times the distance: the branch
+# is a product of two matrices, so it grows with the square of the deviation, and KL with the square of the branch. At
+# the paper's deviation nobody would notice the adapters; at 0.3 little is left of the base's predictions.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -301,16 +301,17 @@ draw.show(
 
 # %% [markdown]
 # Read the left picture by rows. Without the adapters of block 0 nothing is left, whatever else stays. Without those of
-# block 1, of block 2 or of block 3 *alone*, the accuracy is nearly what it was. But without those of 2 *and* 3 most of it
-# is gone, and without those of 1, 2 and 3 all. So the adapters do not each hold a piece of the task: a neighbour can stand in for one that is missing, not for
-# two. (The norms stayed as they were trained.)
+# block 1, of block 2 or of block 3 *alone*, the accuracy is nearly what it was. But without those of 1 *and* 2 it falls
+# to 72 %, without those of 2 and 3 to 18 %, and without those of 1, 2 and 3 to nothing. So blocks 1 to 3 do not each
+# hold a piece of the task that only they know: the others can stand in for one block, but less and less for two or
+# three. (The norms stayed as they were trained.)
 #
 # The paper draws this map for BERT-base, in its section 3, and there it is the adapters of the *lower* layers that can best
 # be missed. Our toy says the opposite of block 0. We do not know why; four layers and one task of copying words are not
 # twelve layers and language. What agrees is the other half: a single block's adapters can be spared, many cannot.
 #
-# The right picture explains a little of it: after the MLP of block 0 the adapter adds as much as it reads. "Near the
-# identity" was the start; it is not where training ends.
+# The right picture explains a little of it: after the MLP of block 0 the adapter adds a vector as long as the one it
+# reads, in the other blocks less than half as long. "Near the identity" was the start; it is not where training ends.
 
 # %% [markdown]
 # ## What it costs, on the survey's axes
@@ -344,10 +345,10 @@ candidates = {
 draw.table(costs(base, candidates))
 
 # %% [markdown]
-# Gradients and optimizer are a twentieth of full fine-tuning's. Of the activations most are still kept, for the reason of
-# lesson 02: the gradient has to travel down to the lowest adapter. Pfeiffer's adapters keep least of all four, and not only
-# because there are fewer of them. The lowest one stands *after* block 0, so nothing in block 0 waits for a gradient, and
-# that whole block keeps nothing.
+# Gradients and optimizer take about a twentieth of full fine-tuning's memory. With Houlsby's adapters most of the
+# activations are still kept, for the reason of lesson 02: the gradient has to travel down to the lowest adapter.
+# Pfeiffer's adapters keep least of all four, and not only because there are fewer of them. The lowest one stands
+# *after* block 0, so nothing in block 0 waits for a gradient, and that whole block keeps nothing.
 #
 # The last column is the price that stays. LoRA can be merged and then is the plain model; adapters stand in the way of
 # every token for ever. The sums are small, about $4 d m$ multiplications a block and token for Houlsby's, but they are
@@ -385,12 +386,13 @@ print(all(torch.equal(p, q) for p, q in zip(given_back.parameters(), base.parame
 # %% [markdown]
 # ## It cannot be merged. How bent is it?
 #
-# `merge` leaves adapters where they are. Two matrices with a gelu between them are no matrix, so no weight of the base
-# can take them up. That is true of every adapter that *could* come out of training. But what about those that *did*?
+# `merge` leaves adapters where they are. Two matrices with a gelu between them are not one matrix, so no weight of the
+# base can take them up. That is true of every adapter that *could* come out of training. But what about those that
+# *did*?
 #
-# We look for the straight map that does most nearly what a trained adapter does: least squares, $B(h) \approx M h + k$, over
-# the tokens of some training examples. A straight map *can* be folded: the Linear in front of the adapter (`attn.o` or
-# `mlp.down`) has weight $W$ and bias $w$, so $h = W z + w$, and
+# We look for the straight (linear, plus a constant) map that comes nearest to what a trained adapter does: least
+# squares, $B(h) \approx M h + k$, over the tokens of some training examples. A straight map *can* be folded: the Linear
+# in front of the adapter (`attn.o` or `mlp.down`) has weight $W$ and bias $w$, so $h = W z + w$, and
 #
 # $$ h + M h + k \;=\; (I + M) W z \;+\; (I + M) w + k . $$
 #
@@ -443,14 +445,15 @@ print("with its adapters:  ", after)
 print("folded, as straight:", evaluate(plain, task))
 
 # %% [markdown]
-# The result is a plain GPT without any module beside it, and it does the task as well as before; only its loss tells that
-# something was lost. "Cannot be merged" is a statement about what adapters *can* do. These ones, after training, do
-# something that is nearly straight: the table says that a straight map explains nearly nine tenths or more of what each adds,
-# and after the MLPs all but a thousandth or two.
+# The result is a plain GPT without any module beside it, and it does the task as well as before; only its loss tells
+# that something was lost. "Cannot be merged" is a statement about what adapters *can* do. These ones, after training,
+# do something that is nearly straight: a straight map explains nearly nine tenths or more of the variance of what each
+# adds, and after the MLPs all but a thousandth or two.
 #
-# Why it can be so: near zero gelu is almost a line, $\mathrm{gelu}(z) \approx z/2$, and for large positive $z$ it is
-# $z$. An adapter bends only if its $m$ numbers cross between the two. Mind what was *not* shown: this is one task and a
-# small model, and the straight map was fitted on inputs like those of the test. The result is an approximation, to be
+# Why it can be so: near zero gelu is almost a line, $\mathrm{gelu}(z) \approx z/2$, for large positive $z$ it is about
+# $z$, and for large negative $z$ about zero. An adapter bends only where one of its $m$ numbers goes, from token to
+# token, over from one of these stretches to another. Mind what was *not* shown: this is one task and a small model, and
+# the straight map was fitted on inputs like those of the test. A folded adapter is an approximation, and has to be
 # measured each time.
 
 # %% [markdown]
@@ -485,9 +488,9 @@ for name, method in {
 draw.table(results)
 
 # %% [markdown]
-# All three do the task. LoRA has the lowest loss with less than half of the numbers of Houlsby's adapters; Pfeiffer's are a
-# little behind. That is one seed, one task and one learning rate each: enough to see that they are of a kind, too little
-# to rank them. Lesson 23 says what a fair comparison takes.
+# All three do the task. LoRA has the lowest loss with less than half of the numbers of Houlsby's adapters; Pfeiffer's
+# are a little behind. That is one seed, one task and one learning rate each: enough to see that all three work, too
+# little to rank them. Lesson 23 says what a fair comparison takes.
 #
 # | | Houlsby's adapter | Pfeiffer's adapter | parallel adapter (lesson 19) | LoRA (lesson 15) |
 # |---|---|---|---|---|
@@ -570,16 +573,16 @@ print("after: ", evaluate(model, task))
 # ## What to remember
 #
 # 1. $A(h) = h + U\,\mathrm{gelu}(D h + c) + b$: a bottleneck with a skip, after each sub-layer of a frozen model.
-# 2. The skip and a small start keep the pretrained model alive on the first day. Without the skip it is gone.
+# 2. The skip and a small start keep the pretrained model alive at the first step. Without the skip it is gone.
 # 3. Houlsby: two a block, on the sub-layers' results, and the norms train. Pfeiffer: one a block, on the stream.
 # 4. A delta of kilobytes or megabytes for each task, one base for all.
 # 5. In general it cannot be merged, so the forward pass has two more thin products at each place, for ever.
 #
 # **The paper's headline**, quoted from it: on GLUE, with BERT-large, adapters reach 80.0 where full fine-tuning reaches
-# 80.4, with 3.6 % of new numbers a task. Our toy agrees in part. On `reversing` adapters
-# do what full fine-tuning does. In [docs/tasks.md](../docs/tasks.md), over fifteen tasks with adapters of size 12 and three
-# seeds, they are on most rows within a few points of it; on `cipher` (2 % against 78 %) and `odd_one_out` (53 % against
-# 98 %) they are far behind after 200 steps at one learning rate.
+# 80.4, with 3.6 % of new numbers for each task. Our toy agrees in part. On `reversing` adapters do what full
+# fine-tuning does. In [docs/tasks.md](../docs/tasks.md), over fifteen tasks with adapters of size 12 and three seeds,
+# they are on most rows within a few points of it; on `cipher` (2 % against 78 %) and `odd_one_out` (53 % against 98 %)
+# they are far behind after 200 steps at one learning rate.
 #
 # **Further reading.** Section 3 of the paper has the picture with the spans for BERT, and asks how large the start may be.
 # He et al. (2021), *Towards a Unified View of Parameter-Efficient Transfer Learning*

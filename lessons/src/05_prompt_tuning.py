@@ -67,8 +67,8 @@ draw.block(model)
 # details carry it:
 #
 # - **The prompt stands in front.** In a causal model a token sees only what came before it.
-# - **All else grows with it:** the mask by $n$ times True, and the positions. The prompt has the positions 0 to $n - 1$, the
-#   text begins at $n$. (GPT-2 adds a learned vector for each of them; a LLaMA turns queries and keys.)
+# - **All else grows with it:** the mask by $n$ times True, and the positions. The prompt has the positions 0 to
+#   $n - 1$, the text begins at $n$. (GPT-2 adds a learned vector for each position; a LLaMA rotates queries and keys.)
 # - **There is one prompt for all texts.** Its gradient is the sum over the batch.
 # - **The prompt changes on its way up.** In every block its rows have queries, keys, values and an MLP, as words have.
 #
@@ -131,9 +131,10 @@ with torch.no_grad():
         print("with the mask of a padded batch:", error)
 
 # %% [markdown]
-# It stops at the concatenation. The mask has to grow too (here it stops the program; a mask that is filled up at the wrong
-# end would not), and $n$ rows have to come off, or every label is compared with the output of another token. Exercises
-# 05.1 and 05.3 are about that. Some numbers in that section are to be mended as well:
+# It stops at the concatenation. The mask has to grow too (here it stops the program; a mask that is filled up at the
+# wrong end would not), and $n$ rows have to come off, or every label is compared with the output of another token.
+# Exercises 05.1 and 05.3 are about that. Some numbers in that section are wrong as well. To check them, here is how
+# many numbers a prompt has:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -143,10 +144,10 @@ draw.table([{"": name, "5 vectors": 5 * d, "20 vectors": 20 * d, "100 vectors": 
 # %% [markdown]
 # - "T5-XL with 5 vectors, 20K parameters": 5 vectors are 10,240 numbers for XL; 20,480 is XXL with 5, or Large with 20.
 # - The study of prompt lengths (1, 5, 20, 100, 150) and model sizes is in the paper itself, its figure 3. The survey
-#   names Su et al.
+#   credits it to Su et al.
 # - "10M to 11B": the smallest T5 has 77M.
-# - That only the largest models catch up with full fine-tuning holds for T5 that was first trained on as a plain language
-#   model ("LM-adapted"). Without that, models of medium size can score 0.
+# - "Only the largest models catch up with full fine-tuning": this holds for a T5 that was first trained further, as a
+#   plain language model ("LM-adapted"). Without that, models of medium size can score 0.
 
 # %% [markdown]
 # ## The implementation
@@ -160,7 +161,8 @@ for part in (prompt_tuning.Prompt, prompt_tuning.Prompted, prompt_tuning.placed,
     print(inspect.getsource(part))
 
 # %% [markdown]
-# `start` matters when a text is generated word by word: the prompt is then in the cache already.
+# In `forward`, `start` is the number of tokens that came earlier. It is not zero when a text is generated word by word:
+# the prompt is then in the cache already.
 #
 # ## What trains
 #
@@ -216,11 +218,12 @@ draw.show(
 )
 
 # %% [markdown]
-# (At step 0 stands the loss of the first batch, then that of the validation set.) It matters a great deal: 89.5 % against
-# 8.0 %. From random numbers, the loss falls to the level of guessing and stays there. A random vector is longer than a word
-# and points where no word ever pointed, so the frozen blocks have never learned what to do with it; among the words, the
-# prompt starts where the model knows its way. The paper finds the same order, words before random numbers, and a gap that
-# closes in its largest model. (Ours is one task, one seed and one learning rate.)
+# (The point at step 0 is the loss of the first batch; the others are losses on the validation set.) It matters a great
+# deal: 89.5 % against 8.0 %. From random numbers, the model learns little more than that the answer is one of the
+# task's 16 places: 8.0 % is about what guessing one of them would give. A likely reason: a random vector points where
+# no word ever pointed, so the frozen blocks have never learned what to do with it; among the words, the prompt starts
+# where the model knows its way. The paper finds the same order, words before random numbers, and a gap that closes in
+# its largest model. (Ours is one task, one seed and one learning rate.)
 #
 # ## The picture: can one read it?
 #
@@ -278,11 +281,13 @@ print(
 print(f"length of a word's vector: {table.norm(dim=1).mean():.2f};  of the prompt's: {P.norm(dim=1).mean():.2f}")
 
 # %% [markdown]
-# One can't read it. 3 of 20 are still nearest to their first word. The others have new neighbours, which make no sentence
-# and mention no question; and a neighbour is not near: on average the cosine is 0.51, where a word of the vocabulary has
-# another word at 0.57. Above all, the trained vectors are longer than any word, on average 3.08 against 1.17. They have left
-# the dictionary. (The norms in the blocks take the length away again, so it says how *little* the blocks can change such
-# a row on its way up.) The paper, with T5's large vocabulary, finds groups of related words near a vector; we don't.
+# One can't read it. 3 of 20 are still nearest to their first word. The others have new neighbours, which make no
+# sentence and mention no question; and a neighbour is not near: on average the cosine is 0.51, where a typical word of
+# the vocabulary has another word at 0.57. Above all, the trained vectors are longer than any word, on average 3.08
+# against 1.17. They have left the dictionary. (A norm takes the length away before each sub-layer. On the residual
+# stream the length stays, and what a block adds can turn a long row *less* than a short one. The small group of words
+# at 0.5 are digits and signs that the stories never use.) The paper, with T5's large vocabulary, finds groups of
+# related words near a vector; we don't.
 #
 # ## What it costs
 #
@@ -300,10 +305,10 @@ candidates |= {f"prompt tuning, n = {n}": PromptTuning(length=n) for n in (5, 20
 draw.table(costs(base, candidates))
 
 # %% [markdown]
-# Twenty vectors keep **more than full fine-tuning**, and their step takes longer than LoRA's or a prefix's, though they train
-# fewer numbers. 24 tokens have become 44 rows, in every layer, and nothing of the way back is spared. Five vectors cost
-# about what LoRA costs. The paper's default is 100 of them. Lesson 02 said it: what counts is how low the lowest trained
-# number lies, not how many there are.
+# Twenty vectors keep **more than full fine-tuning**, and their step takes longer than any other in the table, though
+# they train far fewer numbers. The texts of this measurement have 24 tokens; behind the prompt they are 44 rows, in
+# every layer, and the gradient goes all the way down. Five vectors cost a little more than LoRA. The paper's default is
+# 100 of them. Lesson 02 said it: what counts is how low the lowest trained number lies, not how many there are.
 #
 # ## At inference: the prompt is a prefix
 #
@@ -338,8 +343,8 @@ print(
 print(f"room for text: base {base.room} tokens, with the prompt {model.room}")
 
 # %% [markdown]
-# So each text of 24 tokens pays for 44, or, with the keys and values kept, for 24 that look at 44. And $n$ tokens of the
-# context are gone.
+# So each text of 24 tokens costs as much as 44 tokens or, with the keys and values kept, as 24 tokens that look at up
+# to 44. And $n$ tokens of the context are gone.
 #
 # ## One base, many tasks
 
@@ -459,11 +464,11 @@ print("its nearest words:", ", ".join(map(word, your_words(yours.trunk.P.detach(
 # 4. Cheap to store is not cheap to run: the gradient goes down to the bottom, and all layers work on $n$ more rows.
 # 5. It never merges, but its keys and values can be kept: it is then a prefix.
 #
-# **The paper's headline**, quoted: on SuperGLUE's development sets, with T5-XXL, five prompts score 90.5 on average and 91.3
-# as an ensemble. That matches tuning the whole model on all tasks together, with over 20,000 times fewer numbers for a
-# task; smaller models stay behind. Our toy agrees with
-# the second half: on this model the prompt answers 89.5 % of the questions, LoRA and full fine-tuning all
-# ([docs/tasks.md](../docs/tasks.md)). The first half can't be seen on a model of half a million numbers.
+# **The paper's headline**, quoted: on SuperGLUE's development sets, with T5-XXL, five prompts score 90.5 on average and
+# 91.3 as an ensemble. That matches tuning the whole model on all tasks together, with over 20,000 times fewer numbers
+# for a task; smaller models stay behind. Our toy agrees with the second half: on this small model the prompt answers
+# 89.5 % of the questions, where LoRA and full fine-tuning answer all ([docs/tasks.md](../docs/tasks.md)). The first
+# half can't be seen on a model of half a million numbers.
 #
 # **Further reading.** The paper's sections on other domains (trained on SQuAD, 12.5 points of F1 more on TextbookQA than
 # tuning the whole model) and on what prompts say. In the library, `minipeft/additive/prompt_tuning.py` is the method, and

@@ -109,10 +109,10 @@ for head in range(c.heads):
     print(f"block 0, head {head}, last token: {left:.4f} of its output is left;  Z / (n + Z) = {formula:.4f}")
 
 # %% [markdown]
-# No. A key of zeros has a score of 0 with every query, and $e^0 = 1$ is a weight like any other. It takes its share of the
-# softmax and brings home a value of zero: each head shrinks to $Z / (n + Z)$ of what it was, where $Z$ is the sum of the
-# text's own exponentials. No finite key gets nothing. **No prefix starts as the base**, and the paper does not try to: it
-# starts at random.
+# No. A key of zeros has a score of 0 with every query, and $e^0 = 1$ is a weight like any other. It takes its share of
+# the softmax and brings home a value of zero: each head shrinks to $Z / (n + Z)$ of what it was, where $Z$ is the sum
+# of the text's own exponentials. Every finite key gets a share. **No prefix starts as the base**, and the paper does
+# not try to: it starts at random.
 #
 # ## What it does start as: a text
 #
@@ -193,19 +193,21 @@ print("rows in the stream of 12 tokens, after each block, in the paper:", ours)
 # Other things to mind when you read that section:
 #
 # - The prefix is *not* the same in all layers: the paper trains other keys and values for each. And it puts them before
-#   the keys and values, not before the hidden states: a row of the stream would have its key and its value both made from
-#   the same $d$ numbers, by the frozen weights.
+#   the keys and values, not before the hidden states: there, the frozen weights would make both the key and the value
+#   of a slot, from the same $d$ numbers.
 # - The network is one, and runs once a step; it writes all layers at the same time. The listing runs it once a layer, on
 #   what it wrote before.
 # - "0.1 % of the parameters" is what is *stored*. While the network is there, far more train; we count below.
-# - The generation tasks with 0.1 % were done with GPT-2, medium and large. BART was used for summaries alone: 2 % there, and
-#   0.1 % was clearly worse (ROUGE-L 36.05 and 35.05, and 37.25 for full fine-tuning, in the paper's table).
+# - The generation tasks with 0.1 % were done with GPT-2, medium and large. BART was used for summaries alone, with 2 %,
+#   and 0.1 % was clearly worse there (in the paper's table, ROUGE-L is 36.05 with 2 %, 35.05 with 0.1 %, and 37.25 for
+#   full fine-tuning).
 
 # %% [markdown]
 # ## The network that writes it
 #
-# Trained directly, $P_k$ and $P_v$ were unstable in the paper's experiments. So it lets a network write them while they
-# train. One for the whole model, from one vector $p_j \in \mathbb{R}^d$ for each slot:
+# In the paper's experiments, training $P_k$ and $P_v$ directly was unstable. So there a small network writes them
+# during training. There is one network for the whole model, and it reads one vector $p_j \in \mathbb{R}^d$ for each
+# slot:
 #
 # $$ [P_{k,j}^{(l)}; P_{v,j}^{(l)}] \;=\; W_l \tanh(A\,p_j + a) + b_l \qquad A \in \mathbb{R}^{m \times d},\quad
 # W_l \in \mathbb{R}^{2 d_{kv} \times m} $$
@@ -241,8 +243,8 @@ print("network dropped:", counts(model))
 print("predicted:      ", 2 * L * n * d, "= 2 L n d")
 
 # %% [markdown]
-# Nearly seven numbers in eight are scaffolding. In the paper's own setting the share is larger still. GPT-2 medium, $n =
-# 10$, $m = 512$; the published sizes are all that we need to compute it.
+# Only about one number in seven is still there after training. In the paper's own setting it is fewer still. Take GPT-2
+# medium, $n = 10$ and $m = 512$; the published sizes are all that we need to compute it.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -257,8 +259,8 @@ print(
 #
 # ## It learns
 #
-# The task is the one of lesson 15: a few people go to places, and we ask for one of them. Two hundred steps of 16
-# examples, first with the network.
+# The task is the one of lessons 05 and 15: a few people go to places, and we ask for one of them. Two hundred steps of
+# 16 examples, first with the network.
 
 # %%
 print(prompt, "→", answer)
@@ -304,13 +306,14 @@ draw.show(
 )
 
 # %% [markdown]
-# (At step 0 stands the loss of the first batch, then that of the validation set.) At the same rate, what is learned
-# directly stays behind. At ten times the rate it does as well as the network, so here
-# our toy disagrees with the paper in part: direct training is slower, not worse. A likely reason: AdamW moves a number by
-# about the learning rate in a step, and over these 200 steps that adds up to about 1, no more than the size of the random
-# numbers it starts from. A number that the network writes is a sum of 64 products: when all their weights move by the
-# learning rate, the sum moves many times as far.
-# This is one task with one seed, and nothing unstable was to be seen; the paper saw it in larger models on text generation.
+# (The point at step 0 is the loss of the first batch; the others are losses on the validation set.) At the same rate,
+# what is learned directly stays behind. At ten times the rate it does as well as the network. So here our toy disagrees
+# with the paper in part: direct training wants a higher rate, and is then not worse. A likely reason: AdamW moves a
+# number by at most about the learning rate in a step. The rate is 0.01 at its highest and falls to zero, so over 200
+# steps that adds up to about 1, no more than the size of the random numbers it starts from. A number that the network
+# writes is a sum of 64 products: when all their weights move by the learning rate, the sum moves many times as far.
+# This is one task with one seed, and nothing unstable was to be seen; the paper saw it in larger models on text
+# generation.
 #
 # ## What it costs
 #
@@ -325,8 +328,9 @@ candidates = {"full fine-tuning": FullFineTuning(), "LoRA": LoRA(rank=8), "Prefi
 draw.table(costs(base, candidates))
 
 # %% [markdown]
-# What is kept for the backward pass is about two thirds of full fine-tuning's, as with LoRA, and a step is shorter by a
-# share, not by a factor. Both are what lesson 02 predicts for anything that trains at the bottom of a frozen model.
+# What is kept for the backward pass is about two thirds of full fine-tuning's, as with LoRA, and a step is a little
+# shorter, not many times shorter. Both are what lesson 02 predicts for anything that trains at the bottom of a frozen
+# model.
 #
 # ## At inference
 #
@@ -420,10 +424,11 @@ for name, weights in seen.items():
     print(f"{name:9}  share of the prefix, mean of the heads of block 0, 1, 2, 3: {by_block}")
 
 # %% [markdown]
-# Untrained, the prefix is noise that hardly anyone looks at. Trained, it is no small push everywhere but a few *switches*.
-# In block 1 three heads put nearly all their weight on one slot each. What these heads would have read in the story is
-# replaced by a constant: they are told what kind of text this is. In block 2 the colon's heads look at the name
-# that was asked for, and not at the prefix. One head of block 3 is switched again.
+# Untrained, the prefix is noise that hardly anyone looks at. Trained, it is no small push everywhere but a few
+# *switches*. In block 1 three heads put nearly all their weight on one slot each. What these heads would have read in
+# the story is replaced by a constant, the same for all texts; it may tell the layers above what kind of text this is.
+# In block 2 the colon's heads look at the name that was asked for, and not at the prefix. In block 3 one head is
+# switched again, to several slots.
 #
 # **Predict first.** Is the prefix needed in every layer? A key with a score of minus infinity gets nothing, and its layer
 # is as in the base. We cannot write such a key, but we can take a layer's prefix out of the chain. Which block will miss
@@ -544,10 +549,10 @@ print(f"before: {right(base):.1%} of the test answers are right, after: {right(y
 # 4. A network writes it while it trains, and is dropped: many numbers train, $2 L n d_{kv}$ are stored.
 # 5. It never merges: $n$ more keys a layer and $n$ positions less, but another prefix for each row of a batch.
 #
-# **The paper's headline**, quoted from its tables: on E2E, GPT-2 medium with 0.1 % of its numbers reaches a BLEU of 69.7,
-# full fine-tuning 68.2, adapters with 3 % 68.9 and with 0.1 % 66.3. Our toy
-# agrees that this little can be enough: 1.5 % of the model's numbers answer all test questions of `where`, as LoRA and full
-# fine-tuning do ([docs/tasks.md](../docs/tasks.md)). Whether it does *better*, a task with nothing above 100 % can't say.
+# **The paper's headline**, quoted from its tables: on E2E, GPT-2 medium with 0.1 % of its numbers reaches a BLEU of
+# 69.7, full fine-tuning 68.2, adapters with 3 % 68.9 and with 0.1 % 66.3. Our toy agrees that this little can be
+# enough: 1.5 % of the model's numbers answer all test questions of `where`, as LoRA and full fine-tuning do
+# ([docs/tasks.md](../docs/tasks.md)). Whether it does *better* cannot be seen on a task that all of them solve.
 #
 # **Further reading.** The paper's section 7 asks about length, about the embedding alone, and about the start. In the
 # library, `minipeft/additive/prefix_tuning.py` is the method, and `tests/test_prefix_tuning.py` compares it with Hugging

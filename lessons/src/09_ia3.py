@@ -71,7 +71,8 @@ draw.block(model)
 # - **All start at one**, so the model starts as its base.
 # - **The keys are scaled before they are rotated** by their positions (a GPT-2 has no rotation, there it makes no difference).
 # - **The hidden layer is scaled after the activation**, that is, just before `down`.
-# - **The queries are not scaled.** A score is a sum of products $q_i k_i$, and what multiplies $k_i$ may as well multiply $q_i$.
+# - **The queries are not scaled.** A score is a sum of products $q_i k_i$; without a rotation, what multiplies $k_i$
+#   does the same as if it multiplied $q_i$.
 
 # %% [markdown]
 # ## The survey's listing, and what to mind in it
@@ -101,8 +102,9 @@ for name, attention in (("the listing", survey_listing), ("the paper", paper)):
     )
 
 # %% [markdown]
-# The listing has **lost the $1/\sqrt e$** of the scores. Scales of one then do not give the base, and no training starts
-# where it should. (It also multiplies by a `V` that it never defined. We wrote `v`.) Other things to mind in that section:
+# The listing has **lost the $1/\sqrt e$** of the scores. With all scales at one it is not the base, so training does
+# not start where it should. (It also multiplies by a `V` that it never defined. We wrote `v`.) Other things to mind in
+# that section:
 #
 # - It says that $l_k$ and $l_v$ can be folded into the weights, and that **$l_\text{ff}$ stays as an overhead. It does not**, as
 #   you will see below.
@@ -156,9 +158,9 @@ print("after: ", reached)
 # %% [markdown]
 # ## What it costs, on the survey's axes
 #
-# **Predict first.** All three counts: how many numbers train, in 4 layers with $h_\text{kv}\,e = 48$ and $f = 256$? How many
-# numbers of the base are others once the scales are folded in ($d = 96$)? And the *rank* of the change: LoRA trains thin
-# matrices, and gets a low one. Here we train vectors only. Is the rank lower still?
+# **Predict first.** All three counts: how many numbers train, in 4 layers with $h_\text{kv}\,e = 48$ and $f = 256$? How
+# many numbers of the base have changed once the scales are folded in ($d = 96$)? And the *rank* of the change: LoRA
+# trains thin matrices, and gets a low one. Here we train vectors only. Is the rank lower still?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -168,10 +170,11 @@ print("changes:", c.layers * (2 * d_kv * c.width + c.hidden * c.width))
 print(counts(tuned))
 
 # %% [markdown]
-# The rank is **full**. The change of a weight is $\text{diag}(l)\,W - W = \text{diag}(l - 1)\,W$: each row is multiplied by a
-# number of its own, and that makes no two rows alike. So 1,408 trained numbers change a hundred times as many, in as many
-# directions as the weight has. This is why the survey wants three counts, and why a low rank is not the same as few
-# numbers: $\Delta W$ of (IA)³ is not *small in rank*, it is *tied to* $W$.
+# The rank is **full**. The change of a weight is $\text{diag}(l)\,W - W = \text{diag}(l - 1)\,W$: each row is
+# multiplied by a number of its own, and as long as none of these is zero, the rank stays that of $W$. So 1,408 trained
+# numbers change nearly a hundred times as many, in as many directions as the weight has. This is why the survey wants
+# three counts, and why a low rank is not the same as few numbers: the $\Delta W$ of (IA)³ is not low in rank, it is
+# *tied to* $W$: it can only be $W$ with its rows or columns scaled.
 
 # %%
 from minipeft.course.costs import costs
@@ -307,19 +310,20 @@ for name in parts:
     )
 
 # %% [markdown]
-# As many scales went down as up. Half of them lie roughly between 0.6 and 1.3, a few were switched off (near zero), and 29 of
-# 1,408 turned their sign. A negative scale is not an accident: a hidden unit then pushes the other way.
+# About as many scales went down as up. Half of them lie roughly between 0.6 and 1.3, a few were switched off (near
+# zero), and 29 of 1,408 turned their sign. A negative scale has a meaning too: a hidden unit then pushes the other way.
 #
-# On the right comes the sobering part. The 200 scales that moved most do nothing on their own, 400 answer about a quarter of the
-# questions, and it takes some 1,000 of the 1,408 to answer as many as all of them do. The delta is small, but the task is not in a few loud
-# coordinates. It is spread over most of them. (The scales were trained together; trained to be few, they might do better.)
+# On the right comes the sobering part. The 200 scales that moved most do nothing on their own, 400 answer about a
+# quarter of the questions, and it takes some 1,000 of the 1,408 to answer as many as all of them do. The delta is
+# small, but what it has learned is not in a few loud coordinates. It is spread over most of them. (The scales were
+# trained together; trained to be few, they might do better.)
 #
 # ## One batch, several tasks
 #
-# A merged model serves one task. But (IA)³ has another way, which the paper asks of a good method: a *mixed* batch. The big
-# products, $W x$, are the same for all texts; a text's own scales come after them. So texts of different tasks can go through
-# the model together, each with its own vectors. With LoRA this means a thin product for each text; here it is one
-# multiplication.
+# A merged model serves one task. Unmerged, (IA)³ can do what the paper asks of a good method: serve a *mixed* batch.
+# The big products, $W x$, are the same for all texts; a text's own scales come after them. So texts of different tasks
+# can go through the model together, each with its own vectors. With LoRA this means a thin product for each text; here
+# it is one multiplication.
 #
 # We train scales for a second task and let one batch hold both. The scale of text $i$ is row $i$ of a tensor $(b, 1, n)$.
 
@@ -381,8 +385,9 @@ rows = [
 draw.table(rows + [{"": names[key], "trains": sizes[key], "accuracy": row[key]} for key in names])
 
 # %% [markdown]
-# All are within a point of each other: this task on this model does not tell the methods apart. LoRA of rank 1 trains about as
-# many numbers as (IA)³ and does as well. Our (IA)³ is one run with one seed, so a single point means nothing.
+# All are within a point of each other: this task on this model does not tell the methods apart. LoRA of rank 1 trains
+# about as many numbers as (IA)³ and does as well. Our (IA)³ is one run with one seed, so a difference of one point
+# means nothing.
 
 # %% [markdown]
 # ## Your turn
@@ -455,15 +460,15 @@ print("after, the library's:  ", reached)
 # 4. Few numbers, full rank: $\Delta W = \text{diag}(l - 1)\,W$ is tied to $W$, not low in rank.
 # 5. Unmerged, one batch can hold many tasks, each text with its own vectors.
 #
-# **The paper's headline**, quoted from it: T-Few, with (IA)³ in T0 of 11 billion numbers, reaches 72.4 % on held-out tasks,
-# where GPT-3 175B with examples in its prompt reaches 66.6 %; on RAFT it reaches 75.8 %, people 73.5 %. In its figure 2, on
-# T0-3B, (IA)³ is the only parameter-efficient method above full fine-tuning. Our
-# toy agrees in part: with 0.3 % of the numbers (IA)³ comes within a point of full fine-tuning on `opposite`. That it is *better*
-# than other methods we do not see here, and cannot: the paper has few examples and a large model, the toy a thousand
-# examples and a small one, and it has no room above 100 %.
+# **The paper's headline**, quoted from it: T-Few, with (IA)³ in T0 of 11 billion numbers, reaches 72.4 % on held-out
+# tasks, where GPT-3 175B with examples in its prompt reaches 66.6 %; on RAFT it reaches 75.8 %, people 73.5 %. In its
+# figure 2, on T0-3B, (IA)³ is the only parameter-efficient method above full fine-tuning. Our toy agrees in part: with
+# 0.3 % of the numbers (IA)³ comes within a point of full fine-tuning on `opposite`. That it is *better* than other
+# methods is not seen here, and cannot be: the paper has few examples and a large model, the toy a thousand examples and
+# a small model, and nothing can be better than 100 %.
 #
 # **Further reading.** Section 3.3 of the paper for the method, 3.2 and 3.4 for what else T-Few is made of. In the library,
 # `minipeft/additive/ia3.py` is the method, and `tests/test_ia3.py` compares it with Hugging Face `peft`.
 #
-# **Next:** [lesson 10, BitFit](10_bitfit.ipynb), which adds a vector where (IA)³ multiplies by one. Or go back to
+# **Next:** [lesson 10, BitFit](10_bitfit.ipynb), which adds a vector where (IA)³ multiplies by a vector. Or go back to
 # [the start](00_start_here.ipynb).

@@ -84,8 +84,8 @@ draw.block(model)
 # A \in \mathbb{R}^{a_\text{out} \times a_\text{in}},\quad B \in \mathbb{R}^{b_\text{out} \times b_\text{in}},\quad
 # a_\text{out} b_\text{out} = d_\text{out},\quad a_\text{in} b_\text{in} = d_\text{in} $$
 #
-# $s$ is a fixed number, in the place of LoRA's $\alpha / r$. There is no rank to choose. What you choose is the size of $A$;
-# the size of $B$ follows.
+# $s$ is a fixed number; it does what $\alpha / r$ does in LoRA. There is no rank to choose. What you choose is the size
+# of $A$; the size of $B$ follows.
 #
 # $A \otimes B$ is as large as $W$, and it need not be formed. Cut $x$ into $a_\text{in}$ pieces of $b_\text{in}$ numbers and
 # write them as the rows of a matrix $X$. Then
@@ -128,12 +128,13 @@ for a_out, a_in in ((1, 1), (2, 2), (4, 4), (8, 8), (12, 12), (48, 48), (8, 12),
 draw.table(rows)
 
 # %% [markdown]
-# Every square $A$ gives full rank, and among them $a \approx \sqrt{d}$ has the fewest numbers: about $2d$, as many as a LoRA of
-# rank 1. The library takes the divisors next to it, 8 and 12, if you don't name a size.
+# Every square $A$ gives full rank, and among them $a \approx \sqrt{d}$ has the fewest numbers: about $2d$, as many as a
+# LoRA of rank 1. If you name no size, the library takes for $A$ the largest divisor that is not above $\sqrt{d}$, here
+# 8, and 12 for $B$.
 #
-# The last two rows are the old friend. A column times a row, $A$ (96 × 1) and $B$ (1 × 96), *is* LoRA of rank 1. So KronA
-# contains it. With the size of $A$ you can go from rank 1 to rank 64 at the same price of 192 numbers, and to rank 96 for 16
-# more.
+# The last two rows of the table are the old friend. A column times a row, $A$ (96 × 1) and $B$ (1 × 96), *is* LoRA of
+# rank 1. So KronA contains it. With the size of $A$ you can go from rank 1 to rank 64 at the same price of 192 numbers,
+# and to rank 96 for 16 more.
 
 # %% [markdown]
 # ## The survey's listing, and what to mind in it
@@ -192,7 +193,8 @@ compare("W square, A (3, 4) ", torch.randn(3, 4, generator=g), torch.randn(8, 6,
 # - It works on one vector. With a batch of texts the last dimension alone must be cut.
 # - The survey says that the Kronecker product keeps the rank of its factors. You have just seen that it multiplies them.
 # - It calls KronA much faster than adapters at inference. That holds for this form, once it is merged. The forms of
-#   [lesson 17, KronA beside the MLP], cannot be merged: by the paper's table they take 127 % and 136 % of the time.
+#   [lesson 17, KronA beside the MLP], cannot be merged: by the paper's table they take 127 % and 136 % of the plain
+#   model's time.
 # - It names neither the first values nor $s$.
 
 # %% [markdown]
@@ -256,9 +258,10 @@ draw.show(
 )
 
 # %% [markdown]
-# One seed and one task: more than "about the same" these two numbers don't say. Over three seeds LoRA of rank 1 reaches
-# 88 % on average here, and rank 8 reaches 100 % ([docs/tasks.md](../docs/tasks.md)). So rank matters on this task, and yet
-# KronA's rank of 96 has not carried it past a LoRA of rank 1. The pictures below say why that need not surprise us.
+# This is one seed and one task, so the two accuracies say no more than "about the same". Over three seeds LoRA of rank
+# 1 reaches 88 % on average here, and rank 8 reaches 100 % ([docs/tasks.md](../docs/tasks.md)). So rank matters on this
+# task, and yet KronA's rank of 96 has not carried it past a LoRA of rank 1. The pictures below say why that need not
+# surprise us.
 
 # %% [markdown]
 # ## What it costs, on the survey's axes
@@ -287,14 +290,16 @@ candidates = {"full fine-tuning": FullFineTuning(), "LoRA, rank 1": LoRA(rank=1,
 draw.table(costs(base, candidates))
 
 # %% [markdown]
-# KronA keeps more for the backward pass than LoRA of rank 1: not one number per token between its two products, but a grid
-# of $a_\text{in} b_\text{out}$, which is about as long as $x$. It also computes more, as you have counted above. Gradients
-# and Adam's averages are as good as gone in both, and so is the file; activations and time are saved in part, for the
-# reasons that lesson 15 gives.
+# KronA keeps more for the backward pass than LoRA of rank 1: not one number per token between its two products, but a
+# grid of $a_\text{in} b_\text{out}$, which is about as long as $x$. It also computes more, as you have counted above.
+# In both, gradients, Adam's averages and the file are nearly nothing; activations and time are saved in part, for the
+# reasons that lesson 15 gives. (Once merged, all three are the same plain GPT. That their forward times differ is noise
+# of the machine.)
 #
 # ## Merging
 #
-# After training the product is formed once and added to $W$. What is left is a plain GPT, and inference costs nothing.
+# After training the product is formed once and added to $W$. What is left is a plain GPT, so inference costs nothing
+# extra.
 
 # %%
 logits = model(ids)
@@ -359,9 +364,10 @@ print(
 # same of KronA: how much does the best Kronecker product hold?
 #
 # There is a beautiful way to find it. Cut $\Delta W$ into its blocks and make **each block a row** of a new matrix. If
-# $\Delta W = A \otimes B$, then row $(i, j)$ is $A_{ij}$ times all of $B$: a column times a row, rank 1! So *a Kronecker
-# product is a matrix of rank 1 whose numbers have been moved to other places*, and the nearest one is the first singular
-# value of the rearranged matrix (Van Loan and Pitsianis, 1993). KronA is LoRA of rank 1 after a rearrangement.
+# $\Delta W = A \otimes B$, then row $(i, j)$ is $A_{ij}$ times all of $B$: a column times a row, rank 1! So *a
+# Kronecker product is a matrix of rank 1 whose numbers have been moved to other places*, and the nearest one comes from
+# the first singular value, with its two vectors, of the rearranged matrix (Van Loan and Pitsianis, 1993). KronA is LoRA
+# of rank 1 after a rearrangement.
 #
 # **Predict first.** A random matrix has no structure: there, the best Kronecker product and the best matrix of rank 1 hold
 # about the same share, as both have about $2d$ numbers. And for the change of a real fine-tuning: which holds more?
@@ -414,10 +420,12 @@ for kind, found in (("of the changes", real), ("of random matrices", noise)):
         print(f"{name:22} holds {min(held):.0%} to {max(held):.0%} {kind}")
 
 # %% [markdown]
-# (On the right, the upper bundle is of the size of the values' weight, the lower one of the queries'.)
+# (On the right, the upper bundle of lines belongs to matrices of the size of the values' weight, the lower one to those
+# of the queries' size.)
 #
-# The change is close to low rank. It has nearly no Kronecker structure: the best product holds little more of it than of
-# noise. If we wanted to *copy* what full fine-tuning does here, low rank would be a much better shape than this one.
+# The change is close to a matrix of low rank. It has nearly no Kronecker structure: the best product holds 6 % to 9 %
+# of it, little more than of noise. If we wanted to *copy* what full fine-tuning does here, low rank would be a much
+# better shape than this one.
 #
 # And yet KronA learned the task nearly as well as LoRA of rank 1. The two facts agree once you recall lesson 15: a method
 # need not imitate full fine-tuning. There are many changes that solve a task. Some have low rank, and some, it seems,
@@ -430,9 +438,9 @@ for kind, found in (("of the changes", real), ("of random matrices", noise)):
 # |---|---|---|---|---|
 # | lesson | 15 | 16 | 21 | 14 |
 # | the change of a weight | $B A$ | $A \otimes B$ | none: it builds an adapter's weights | one random projection of a short vector |
-# | numbers for $d \times d$ | $2 d r$ | about $2d$ | a sum of products, one factor shared by all layers | one short vector for the whole model |
+# | numbers for $d \times d$ | $2 d r$ | about $2d$ | those of a few small factors, some shared by all layers | one short vector for the whole model |
 # | rank | $r$ at most | up to $d$ | of an adapter's bottleneck | up to $d$ |
-# | can grow | by $r$ | no; by a sum of products | by their number | by the vector's length |
+# | to make it larger | a higher $r$ | add a second product | more products | a longer vector |
 # | folds into the base | yes | yes | no | yes |
 
 # %% [markdown]
