@@ -68,13 +68,17 @@ def reference_sizes(letters: str, budget: int, d: int, d_q: int, d_kv: int, bias
     ),
 )
 def test_s4_sizes(submission, cases):
-    words = ("PBL", "AL", "AP", "APB", "APBL", "LBA", "B")
+    words = ("PBL", "AL", "AP", "APB", "APBL", "LBA", "B", "PB", "L")
     for letters, case in zip(words, cases(count=len(words)), strict=True):
         d_kv = case.integer(3, 5)
         sizes = dict(d=case.integer(6, 12), d_q=d_kv * case.integer(2, 3), d_kv=d_kv)
         biases = sizes["d_q"] + 2 * d_kv + 4 * sizes["d"] + case.integer(20, 40)
         budget = biases + case.integer(1000, 1500)
         same(submission.s4_sizes, reference_sizes, letters=letters, budget=budget, **sizes, biases=biases)
+    for case in cases():  # just enough for a bottleneck of m
+        d, m = case.integer(6, 9), case.integer(3, 9)
+        sizes = dict(d=d, d_q=10, d_kv=5, biases=100)
+        same(submission.s4_sizes, reference_sizes, letters="A", budget=2 * d * m + m + d, **sizes)
 
 
 def detour(x: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
@@ -110,7 +114,7 @@ def reference_attention(
     ),
 )
 def test_s4_attention(submission, cases):
-    for case in cases("b t n d", qkv=3, qv=2, kv=2, r=2):
+    for case in cases("b t n d", qkv=3, qv=2, kv=2, r=4):
         arguments = dict(
             x=case("b t d"),
             W=case("qkv d d"),
@@ -145,6 +149,7 @@ def reference_plans(letters: int, groups: int) -> tuple[int, int]:
     ),
 )
 def test_s4_plans(submission, cases):
+    same(submission.s4_plans, reference_plans, letters=3, groups=2)
     for case in cases():
         same(submission.s4_plans, reference_plans, letters=case.integer(3, 4), groups=case.integer(3, 4))
 
