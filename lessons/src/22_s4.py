@@ -13,9 +13,10 @@
 # %% [markdown]
 # # 22 · S4: which method in which layers
 #
-# **The question.** You have met nineteen methods, and nearly all of them do the same in every layer. Why should they? The
-# lower layers do other work than the upper ones. Perhaps an adapter is right here and a prefix there. Who decides? S4 is
-# the answer of a *search*: a plan that says which methods stand in which layers, and how much each layer may train.
+# **The question.** You have met nineteen methods, and nearly all of them do the same in every layer. Why should they?
+# The lower layers do other work than the upper ones. Perhaps an adapter is right here and a prefix there. Who decides?
+# S4 is the answer of a *search*: a plan that says which methods stand in which layers, and how much each layer may
+# train.
 #
 # | | |
 # |---|---|
@@ -51,8 +52,8 @@ c = base.c
 # %% [markdown]
 # ## The plan
 #
-# The layers, from the input up, form four groups. Each group has its own methods, out of four: **A** adapters, **L** LoRA,
-# **P** prefix, **B** biases.
+# The layers, from the input up, form four groups. Each group has its own methods, out of four: **A** adapters, **L**
+# LoRA, **P** prefix, **B** biases.
 #
 # | group | layers | methods |
 # |---|---|---|
@@ -61,8 +62,8 @@ c = base.c
 # | G3 | | A, P, B |
 # | G4 | next to the output | P, B, L |
 #
-# The groups in the middle are longer than those at the ends; the paper calls this a **spindle**. Every layer trains about as
-# many numbers as every other.
+# The groups in the middle are longer than those at the ends; the paper calls this a **spindle**. Every layer trains
+# about as many numbers as every other.
 #
 # Our mini GPT has four layers, so each group is a single layer. Here is the first one and the last one.
 
@@ -84,9 +85,9 @@ draw.block(model, 3)
 #
 # $$ \beta = \frac{\rho N}{L} $$
 #
-# whatever its group. If its group has B, its $c_B$ biases come off first, since nobody can choose how many there are. The
-# other methods of the group get equal parts, $p = (\beta - c_B) / (\text{how many they are})$, and each takes the largest size
-# that fits:
+# whatever its group. If its group has B, its $c_B$ biases come off first, since nobody can choose how many there are.
+# The other methods of the group get equal parts, $p = (\beta - c_B) / (\text{how many they are})$, and each takes the
+# largest size that fits:
 #
 # | | counts | so the size is |
 # |---|---|---|
@@ -94,14 +95,14 @@ draw.block(model, 3)
 # | L: rank $r$ beside `attn.q` and `attn.v` | $r\,(2 d + d_q + d_{kv})$ | $r = \lfloor p / (2 d + d_q + d_{kv}) \rfloor$ |
 # | P: $n$ keys and values | $2 n\, d_{kv}$ | $n = \lfloor p / (2 d_{kv}) \rfloor$ |
 #
-# $d$ is the model's width, $d_q$ and $d_{kv}$ those of the queries and of the keys and values. The paper gives half a per
-# cent of the model, $\rho = 0.005$.
+# $d$ is the model's width, $d_q$ and $d_{kv}$ those of the queries and of the keys and values. The paper gives half a
+# per cent of the model, $\rho = 0.005$.
 
 # %% [markdown]
 # ## The picture: the plan on a model of twelve layers
 #
-# The shape of GPT-2 small, built without memory, since a plan needs shapes alone. Each bar is a layer, and its parts are
-# the methods in it.
+# The shape of GPT-2 small, built without memory, since a plan needs shapes alone. Each bar is a layer, and its parts
+# are the methods in it.
 
 # %%
 KINDS = {"A": "adapter", "L": "LoRA", "P": "prefix", "B": "biases"}
@@ -171,23 +172,23 @@ print("trains in layers 0, 2, 6 and 10:", *(f"{sum(planned[i].values()):,}" for 
 print("trains in all:", f"{sum(sum(layer.values()) for layer in planned):,}")
 
 # %% [markdown]
-# All bars end just below the same line: that is "uniform over layers". The rounding down costs a little. Half a per cent of
-# a model is not much, once it is divided: a rank of 8, a bottleneck of 13 to 16, a prefix of 7 to 16.
+# All bars end just below the same line: that is "uniform over layers". The rounding down costs a little. Half a per
+# cent of a model is not much, once it is divided: a rank of 8, a bottleneck of 13 to 16, a prefix of 7 to 16.
 #
 # ## What to mind in the survey's section
 #
 # The survey gives no listing here, only the plan. Five things to know when you read it:
 #
-# - **It tells the groups as if they were given.** They are the outcome of the search, like everything else in the plan. Equal,
-#   growing and shrinking groups were tried as well.
+# - **It tells the groups as if they were given.** They are the outcome of the search, like everything else in the plan.
+#   Equal, growing and shrinking groups were tried as well (we know this second hand).
 # - **"Uniformly across the layers (not groups)"** is right, and easy to misread. The cell below shows the difference.
-# - **The plan is one for T5-base.** As far as we could find out, the authors' search on T5-3B gave another one: P L, A L,
-#   P B L, A P B. We know this second hand.
-# - **"Automated search"** is a greedy choice in four stages, from random samples, guided by people: the groups first, then how
-#   much each layer gets, then which groups train, and the methods last.
-# - It says neither how long the groups are, nor how a layer's part is divided among its methods, nor which end G1 is. The
-#   authors' published code does not hold the grouping either. The weights 1, 2, 2, 1 and the equal parts are a choice of
-#   this library.
+# - **The plan is one for T5-base.** As far as we could find out, the authors' search on T5-3B gave another one: P L, A
+#   L, P B L, A P B. We know this second hand.
+# - **"Automated search"** is a greedy choice in four stages, from random samples, guided by people: the groups first,
+#   then how much each layer gets, then which groups train, and the methods last.
+# - It says neither how long the groups are, nor how a layer's part is divided among its methods, nor which end G1 is.
+#   The authors' published code does not hold the grouping either. The weights 1, 2, 2, 1 and the equal parts are a
+#   choice of this library.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -208,8 +209,8 @@ draw.table(
 #
 # ## The implementation
 #
-# All of it but a check of its settings. `parts` is the arithmetic from above; each part is a method of an earlier lesson that
-# is told its layers.
+# All of it but a check of its settings. `parts` is the arithmetic from above; each part is a method of an earlier
+# lesson that is told its layers.
 
 # %%
 print(inspect.getsource(s4.spindle))
@@ -219,8 +220,8 @@ print(inspect.getsource(s4.S4.insert))
 # %% [markdown]
 # ## Does it start as the base?
 #
-# **Predict first.** Each of the four methods alone, in all layers. Which of them leave the first logits exactly as they were,
-# which nearly, and which not at all?
+# **Predict first.** Each of the four methods alone, in all layers. Which of them leave the first logits exactly as they
+# were, which nearly, and which not at all?
 
 # %%
 ids = torch.tensor([base.tokenizer.start + base.tokenizer.encode(task.test[0].prompt)])
@@ -233,7 +234,8 @@ with torch.no_grad():
 
 # %% [markdown]
 # L and B start exactly as the base, A nearly. A prefix has no such start: new keys take attention away from the tokens,
-# whatever their values are (lesson 06). So S4 begins with a model that is somewhat damaged, and training repairs it first.
+# whatever their values are (lesson 06). So S4 begins with a model that is somewhat damaged, and training repairs it
+# first.
 #
 # ## A share that is too small
 #
@@ -246,9 +248,9 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# A layer's part is then too small for a bottleneck and a rank of one each. And the biases of one block, which the groups
-# G3 and G4 train, are more than the whole part: the smaller a model, the larger the share of its biases. So in this lesson
-# $\rho$ is 0.02, the library's default. Even so the sizes are tiny:
+# A layer's part is then too small for a bottleneck and a rank of one each. And the biases of one block, which the
+# groups G3 and G4 train, are more than the whole part: the smaller a model, the larger the share of its biases. So in
+# this lesson $\rho$ is 0.02, the library's default. Even so the sizes are tiny:
 
 # %%
 for part in S4().parts(base):
@@ -257,8 +259,8 @@ for part in S4().parts(base):
 # %% [markdown]
 # ## It learns
 #
-# The task: which of four words is of another kind? It is one of the two on which these methods differ most
-# ([the comparison](../docs/comparison/README.md)). The learning rate is the one that the comparison's search chose here.
+# The task: which of four words is of another kind? It is one of the two on which these methods differ most ([the
+# comparison](../docs/comparison/README.md)). The learning rate is the one that the comparison's search chose here.
 
 # %%
 prompt, answer = task.test[0]
@@ -272,8 +274,8 @@ print("after: ", evaluate(tuned, task))
 # %% [markdown]
 # ## Who does the work?
 #
-# After training we can take one part out again: put zeros where the adapter or LoRA writes, give the biases back their old
-# values, or remove the prefix. The higher the loss is then, the more this part has done.
+# After training we can take one part out again: put zeros where the adapter or LoRA writes, give the biases back their
+# old values, or remove the prefix. The higher the loss is then, the more this part has done.
 #
 # **Predict first.** All parts train about equally many numbers. Will they do about equally much?
 
@@ -316,16 +318,16 @@ draw.show(
 )
 
 # %% [markdown]
-# Not at all. Without LoRA in layer 0 the model answers nothing right. Without any other part it loses a dozen points at most,
-# and without the prefix of layer 1 it loses nothing. Equal shares are not equal work.
+# Not at all. Without LoRA in layer 0 the model answers nothing right. Without any other part it loses a dozen points at
+# most, and without the prefix of layer 1 it loses nothing. Equal shares are not equal work.
 #
-# Read it with care, though. The picture says on which part the others *rely* after this training. It doesn't say that the task
-# could not be learned without that part: further below you will see plans that have no LoRA at all.
+# Read it with care, though. The picture says on which part the others *rely* after this training. It doesn't say that
+# the task could not be learned without that part: further below you will see plans that have no LoRA at all.
 #
 # ## What it costs, on the survey's axes
 #
-# **Predict first.** Of all ten parts, which change numbers of the base itself, once merged? What is the largest rank of a
-# weight's change?
+# **Predict first.** Of all ten parts, which change numbers of the base itself, once merged? What is the largest rank of
+# a weight's change?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -338,8 +340,8 @@ weights, added = 2 * 2 * 96 * 96, sum(by_hand) - sizes["L"](3) - sizes["L"](1)
 print("changes:", weights, "in the weights of queries and values,", added, "beside them or in biases")
 
 # %% [markdown]
-# As predicted. Of the base's matrices only the queries' and values' in layers 0 and 3 change, and the largest rank is that of
-# LoRA in layer 0.
+# As predicted. Of the base's matrices only the queries' and values' in layers 0 and 3 change, and the largest rank is
+# that of LoRA in layer 0.
 
 # %%
 from minipeft.course.costs import costs
@@ -368,11 +370,12 @@ print(f"largest difference of a logit after merging: {(merged(ids) - logits).abs
 #
 # ## Is the plan any good here?
 #
-# Now be the search. `S4(plan=...)` takes any plan, so we can do what the authors did, in small: draw plans at random, train each
-# for a short while, and look. All get the same share of the numbers, the same 200 steps and the same learning rate.
+# Now be the search. `S4(plan=...)` takes any plan, so we can do what the authors did, in small: draw plans at random,
+# train each for a short while, and look. All get the same share of the numbers, the same 200 steps and the same
+# learning rate.
 #
-# **Predict first.** 64 random plans, the published plan, and the published plan upside down. Where among the 64 will the
-# published one be? And which of the four methods, alone in all layers, comes out best?
+# **Predict first.** 64 random plans, the published plan, and the published plan upside down. Where among the 64 will
+# the published one be? And which of the four methods, alone in all layers, comes out best?
 #
 # The runs are read from a file, which `python benchmarks/s4_plans.py` made.
 
@@ -438,24 +441,25 @@ print("the best three: ", *sorted(drawn, key=drawn.get)[-3:])
 print("the worst three:", *sorted(drawn, key=drawn.get)[:3])
 
 # %% [markdown]
-# Look at the left picture first. The published plan is a good one here, better than most that chance would have given us, and
-# turned upside down it loses about ten points on average: *where* a method stands seems to matter. But the best row is the simplest. LoRA in
-# every layer, at about the same price, is ahead of the published plan by more than the spread of the runs, and no random plan reaches its
-# mean.
+# Look at the left picture first. The published plan is a good one here, better than most that chance would have given
+# us, and turned upside down it loses about ten points on average: *where* a method stands seems to matter. But the best
+# row is the simplest. LoRA in every layer, at about the same price, is ahead of the published plan by more than the
+# spread of the runs, and no random plan reaches its mean.
 #
-# The right picture is what a search would see. LoRA in the two lower groups is worth some fifteen points, adapters help in
-# every group, and prefixes in none. A greedy search on this model would have come to another plan.
+# The right picture is what a search would see. LoRA in the two lower groups is worth some fifteen points, adapters help
+# in every group, and prefixes in none. A greedy search on this model would have come to another plan.
 #
 # Be fair to S4, though:
 #
-# - There is one learning rate for all plans. Prefixes and biases like larger ones: with rates of their own, but more or fewer
-#   numbers, BitFit reaches 44 ± 3 on this task, prefix-tuning 18 ± 10, LoRA 80 ± 9, S4 73 ± 5
+# - There is one learning rate for all plans. Prefixes and biases like larger ones: with rates of their own, but more or
+#   fewer numbers, BitFit reaches 44 ± 3 on this task, prefix-tuning 18 ± 10, LoRA 80 ± 9, S4 73 ± 5
 #   ([docs/comparison](../docs/comparison/comparison.md)).
 # - It is one task and one small model, in which every group is a single layer.
-# - The random plans were trained once each. Single points are rough; the last lines above say how rough the averages are.
+# - The random plans were trained once each. Single points are rough; the last lines above say how rough the averages
+#   are.
 #
-# A plan is an answer to the question that was searched: a model, some tasks, a budget. It is not a law about layers. Before
-# you carry a plan to another model, try it against the same method everywhere.
+# A plan is an answer to the question that was searched: a model, some tasks, a budget. It is not a law about layers.
+# Before you carry a plan to another model, try it against the same method everywhere.
 #
 # ## Its nearest relatives
 #
@@ -468,14 +472,14 @@ print("the worst three:", *sorted(drawn, key=drawn.get)[:3])
 # | how much each part gets | chosen by hand | the parts' own defaults | an equal part of each layer's budget |
 # | folds into the base | no | no | LoRA and biases do |
 #
-# UniPELT and S4 answer the same question, *which method where*, at different times: UniPELT while it reads a text, S4 before
-# it is trained at all.
+# UniPELT and S4 answer the same question, *which method where*, at different times: UniPELT while it reads a text, S4
+# before it is trained at all.
 
 # %% [markdown]
 # ## Your turn
 #
-# Open [`exercises/s4.py`](../exercises/s4.py) beside this notebook. Each function has its equation, its shapes and its points
-# in the docstring. Save the file, then run the check. Stuck? `hint("22.1")`.
+# Open [`exercises/s4.py`](../exercises/s4.py) beside this notebook. Each function has its equation, its shapes and its
+# points in the docstring. Save the file, then run the check. Stuck? `hint("22.1")`.
 
 # %%
 ask("22.1")
@@ -504,8 +508,8 @@ check("22.5")
 # %% [markdown]
 # ### Your plan in the mini GPT
 #
-# As soon as `check("22.2")` passes, the cell below asks *your* `s4_sizes` how large each part may be. Until then it uses the
-# library's, and says so. Change `plan` and run it again: can you find a better one?
+# As soon as `check("22.2")` passes, the cell below asks *your* `s4_sizes` how large each part may be. Until then it
+# uses the library's, and says so. Change `plan` and run it again: can you find a better one?
 
 # %%
 from minipeft import Adapters, BitFit, PrefixTuning
@@ -549,13 +553,13 @@ print(counts(model))
 # 4. It does not start as the base, because of the prefixes, and it folds in part.
 # 5. A plan that was found by a search belongs to the model, the tasks and the budget of that search.
 #
-# **The paper's headline**, which we quote second hand: on GLUE with T5-base and half a per cent of the numbers, S4 is about 2.4
-# points above the best single method, and 1.2 above full fine-tuning. The toy
-# does not agree. Over the five tasks of [the comparison](../docs/comparison/comparison.md) S4 reaches 76 % on mini-gpt2, LoRA 77 %,
-# full fine-tuning 94 %; and on the task of this lesson LoRA in every layer is better at the same price.
+# **The paper's headline**, which we quote second hand: on GLUE with T5-base and half a per cent of the numbers, S4 is
+# about 2.4 points above the best single method, and 1.2 above full fine-tuning. The toy does not agree. Over the five
+# tasks of [the comparison](../docs/comparison/comparison.md) S4 reaches 76 % on mini-gpt2, LoRA 77 %, full fine-tuning
+# 94 %; and on the task of this lesson LoRA in every layer is better at the same price.
 #
 # **Further reading.** The paper's section 4 is the search. Zhou et al., 2023, *AutoPEFT* ([arXiv
-# 2301.12132](https://arxiv.org/abs/2301.12132)), lets Bayesian optimisation choose the layers and the sizes. The library's is
-# `minipeft/hybrid/s4.py`, and `S4(plan=...)` takes any plan.
+# 2301.12132](https://arxiv.org/abs/2301.12132)), lets Bayesian optimisation choose the layers and the sizes. The
+# library's is `minipeft/hybrid/s4.py`, and `S4(plan=...)` takes any plan.
 #
 # **Next:** [lesson 23, all twenty compared]. Or go back to [the start](00_start_here.ipynb).

@@ -13,9 +13,9 @@
 # %% [markdown]
 # # 24 · Real weights: GPT-2 and LLaMA
 #
-# **The question.** Everything in this course ran on models of half a million numbers. The methods don't care about size.
-# But you will: how do you get at the weights of a real model, will they fit on your machine, in which number format, and
-# what is different on a GPU?
+# **The question.** Everything in this course ran on models of half a million numbers. The methods don't care about
+# size. But you will: how do you get at the weights of a real model, will they fit on your machine, in which number
+# format, and what is different on a GPU?
 #
 # | | |
 # |---|---|
@@ -23,9 +23,10 @@
 # | you need | what a bit is; powers of two |
 # | time | 35 minutes to read and run, 45 for the exercises |
 #
-# No download is needed: the small checkpoints of this lesson are written on the spot, by `transformers`, in the format of the
-# real ones. If you have a folder of real weights, the lesson loads that too. There is no GPU here either. Everything about GPUs
-# below is **arithmetic**, and says so; what was **measured** was measured on a processor, on small models.
+# No download is needed: the small checkpoints of this lesson are written on the spot, by `transformers`, in the format
+# of the real ones. If you have a folder of real weights, the lesson loads that too. There is no GPU here either.
+# Everything about GPUs below is **arithmetic**, and says so; what was **measured** was measured on a processor, on
+# small models.
 #
 # One GB is $10^9$ bytes.
 
@@ -78,8 +79,8 @@ task = tasks.load("where")
 #
 # ## A checkpoint, written on the spot
 #
-# We let `transformers` write two folders, one in GPT-2's style and one in LLaMA's. Each gets the weights of a bundled model,
-# so that what we load can also talk. The tokenizer's file comes with it.
+# We let `transformers` write two folders, one in GPT-2's style and one in LLaMA's. Each gets the weights of a bundled
+# model, so that what we load can also talk. The tokenizer's file comes with it.
 
 # %%
 scratch = tempfile.TemporaryDirectory()
@@ -112,9 +113,9 @@ print(json.dumps({key: raw.get(key) for key in wanted}, indent=2))
 # %% [markdown]
 # ## The file of weights, opened by hand
 #
-# A safetensors file is as plain as can be: 8 bytes that say how long the table of contents is; the table, in JSON; then the
-# numbers of all tensors, one after the other. Older files (`.bin`) are pickles: programs that run when they are opened.
-# `minipeft` reads no pickles.
+# A safetensors file is as plain as can be: 8 bytes that say how long the table of contents is; the table, in JSON; then
+# the numbers of all tensors, one after the other. Older files (`.bin`) are pickles: programs that run when they are
+# opened. `minipeft` reads no pickles.
 
 
 # %%
@@ -138,15 +139,15 @@ for style, folder in folders.items():
             print(f"  {name:46} {entry['dtype']} {str(entry['shape']):11} {parts:24} {turned}")
 
 # %% [markdown]
-# On the left the names in the file, on the right ours. The two families say the same things in other words, and GPT-2 has two
-# habits of its own:
+# On the left the names in the file, on the right ours. The two families say the same things in other words, and GPT-2
+# has two habits of its own:
 #
 # - **queries, keys and values are one tensor**, `c_attn`;
 # - **its matrices are transposed.** Its layers compute $x W$, where `nn.Linear` and nearly everybody else compute
 #   $x W^\top$.
 #
-# A third difference does not show: LLaMA's file has no table of positions. It turns queries and keys by an angle instead,
-# and the angles follow from `config.json`.
+# A third difference does not show: LLaMA's file has no table of positions. It turns queries and keys by an angle
+# instead, and the angles follow from `config.json`.
 
 # %% [markdown]
 # ## The same model?
@@ -163,8 +164,9 @@ with torch.no_grad():
         print(f"{style:6} logits as transformers computes them, to 0.0001: {bool(difference < 1e-4)}")
 
 # %% [markdown]
-# **Predict first.** In this GPT-2 the matrix behind attention, `attn.c_proj.weight`, is 96 × 96. Suppose we had forgotten to
-# transpose it, in all four layers. Will loading fail? And what becomes of the loss on a text that the model knows well?
+# **Predict first.** In this GPT-2 the matrix behind attention, `attn.c_proj.weight`, is 96 × 96. Suppose we had
+# forgotten to transpose it, in all four layers. Will loading fail? And what becomes of the loss on a text that the
+# model knows well?
 
 # %%
 lily = torch.tensor([tokenizer.start + tokenizer.encode(text) for text in [task.train[3].prompt]])
@@ -182,14 +184,14 @@ print(f"as it should be {text_loss(models['gpt2']):.2f} nats per token, careless
 print(f"guessing among {careless.c.vocab} words: {torch.tensor(careless.c.vocab).log():.2f}")
 
 # %% [markdown]
-# Nothing fails: a square matrix has the same shape either way. The model just talks nonsense; it does worse than guessing. Hence the comparison of logits:
-# **shapes prove nothing**. Exercise 24.1 is a mistake of this kind.
+# Nothing fails: a square matrix has the same shape either way. The model just talks nonsense; it does worse than
+# guessing. Hence the comparison of logits: **shapes prove nothing**. Exercise 24.1 is a mistake of this kind.
 #
 # ## Shards, formats, and what is refused
 #
-# Large models come in pieces, with an index that says which tensor is in which file. `dtype` says what the numbers become in
-# memory. They are copied tensor by tensor from the mapped file straight to their place, so loading takes little more memory
-# than the weights themselves.
+# Large models come in pieces, with an index that says which tensor is in which file. `dtype` says what the numbers
+# become in memory. They are copied tensor by tensor from the mapped file straight to their place, so loading takes
+# little more memory than the weights themselves.
 
 # %%
 shards = Path(scratch.name) / "in-shards"
@@ -228,8 +230,8 @@ attempt(sliding_window=64)
 # %% [markdown]
 # ## There and back
 #
-# Fine-tune what was loaded, fold the change in, write the folder, and let `transformers` read it. What you train here runs
-# wherever a GPT-2 or a LLaMA runs.
+# Fine-tune what was loaded, fold the change in, write the folder, and let `transformers` read it. What you train here
+# runs wherever a GPT-2 or a LLaMA runs.
 
 # %%
 tuned = copy.deepcopy(models["llama"])
@@ -246,8 +248,9 @@ with torch.no_grad():
 # %% [markdown]
 # ## Your own folder
 #
-# Do you have a folder with a GPT-2 or a LLaMA in it? Set the environment variable `MINIPEFT_REAL` to it before you start
-# Jupyter, or write it below, and run the cell. A hub id such as `openai-community/gpt2` works as well, and downloads 0.5 GB.
+# Do you have a folder with a GPT-2 or a LLaMA in it? Set the environment variable `MINIPEFT_REAL` to it before you
+# start Jupyter, or write it below, and run the cell. A hub id such as `openai-community/gpt2` works as well, and
+# downloads 0.5 GB.
 
 # %%
 REAL = os.environ.get("MINIPEFT_REAL", "")
@@ -270,9 +273,9 @@ else:
 #
 # ## How many numbers
 #
-# Shapes are public, and a shape is all that arithmetic needs. From the papers: GPT-2 (Radford et al., 2019, table 2), LLaMA
-# (Touvron et al., [arXiv 2302.13971](https://arxiv.org/abs/2302.13971), table 2), Llama 2
-# ([arXiv 2307.09288](https://arxiv.org/abs/2307.09288)), Llama 3 ([arXiv 2407.21783](https://arxiv.org/abs/2407.21783), table
+# Shapes are public, and a shape is all that arithmetic needs. From the papers: GPT-2 (Radford et al., 2019, table 2),
+# LLaMA (Touvron et al., [arXiv 2302.13971](https://arxiv.org/abs/2302.13971), table 2), Llama 2 ([arXiv
+# 2307.09288](https://arxiv.org/abs/2307.09288)), Llama 3 ([arXiv 2407.21783](https://arxiv.org/abs/2407.21783), table
 # 3); from the published `config.json` files: the hidden widths of LLaMA and Llama 2, and Llama 3.2.
 #
 # $$ N_\text{GPT-2} = (v + t_\text{max})\,d + L\,(12 d^2 + 13 d) + 2 d $$
@@ -315,8 +318,8 @@ for name, c in shapes.items():
 draw.table(rows)
 
 # %% [markdown]
-# The names are round. And the GPT-2 paper's own table says 117M, 345M, 762M and 1542M: its authors corrected these counts
-# later. A count is quickly wrong, so count in the model.
+# The names are round. And the GPT-2 paper's own table says 117M, 345M, 762M and 1542M: its authors corrected these
+# counts later. A count is quickly wrong, so count in the model.
 #
 # ## What each method trains
 
@@ -351,8 +354,8 @@ for method_name in methods:
 draw.table(rows)
 
 # %% [markdown]
-# LLaMA has no biases, so BitFit adds some there. The percentages fall from left to right: for most methods what trains grows
-# with the width, the model with the width's square.
+# LLaMA has no biases, so BitFit adds some there. The percentages fall from left to right: for most methods what trains
+# grows with the width, the model with the width's square.
 #
 # ## How much memory
 #
@@ -363,16 +366,14 @@ draw.table(rows)
 #
 # In 4 bits the base takes about $0.5\,N$. In full fine-tuning the base *is* what trains: $16\,N$.
 #
-# The activations below are those of 2,048 tokens in bf16, with recomputation: each block keeps its input, and one block at a
-# time keeps the rest. The loss is cheaper than in lesson 02: with a frozen head the library takes the loss's gradient on the
-# way forward, and keeps $d$ numbers for each token instead of $v$ (`minipeft/cross_entropy.py`). And LLaMA's MLP keeps two hidden layers instead of
-# three, and computes the third again (`SwiGLU` in `minipeft/gpt.py`). Both are done for large tensors alone, so the small models,
-# on which we measure, are reckoned with `small=True`.
+# The activations below are those of 2,048 tokens in bf16, with recomputation: each block keeps its input, and one block
+# at a time keeps the rest. The loss is cheaper than in lesson 02: with a frozen head the library takes the loss's
+# gradient on the way forward, and keeps $d$ numbers for each token instead of $v$ (`minipeft/cross_entropy.py`). And
+# LLaMA's MLP keeps two hidden layers instead of three, and computes the third again (`SwiGLU` in `minipeft/gpt.py`).
+# Both are done for large tensors alone, so the small models, on which we measure, are reckoned with `small=True`.
 
 
 # %%
-
-
 def activations(c, tokens, trains=False, size=2, recompute=True, small=False):
     """Bytes kept for the backward pass, `size` bytes a number; lesson 02 has the terms of a block."""
     q, kv = c.heads * c.head_width, c.kv_heads * c.head_width
@@ -410,12 +411,12 @@ draw.table(rows)
 
 # %% [markdown]
 # Between full fine-tuning and any of the others there is a factor of seven or eight. Among the others there is next to
-# nothing: the base decides. (The column of activations is a little rough: where a method reads and writes changes it somewhat,
-# and a prefix or a prompt makes texts longer. [The comparison](../docs/comparison/comparison.md) has it measured for all
-# twenty, on small models.)
+# nothing: the base decides. (The column of activations is a little rough: where a method reads and writes changes it
+# somewhat, and a prefix or a prompt makes texts longer. [The comparison](../docs/comparison/comparison.md) has it
+# measured for all twenty, on small models.)
 #
-# **Predict first.** Which is the largest model in the table above that fits on a card of 24 GB: with full fine-tuning, with
-# LoRA on a base in bf16, and with LoRA on a base in 4 bits?
+# **Predict first.** Which is the largest model in the table above that fits on a card of 24 GB: with full fine-tuning,
+# with LoRA on a base in bf16, and with LoRA on a base in 4 bits?
 
 # %%
 loras = {name: count(LoRA(rank=8), c) for name, c in shapes.items()}
@@ -451,20 +452,21 @@ for way, need in ways.items():
     print(f"{way:22}", *(f"{card} GB: {name:13}" for card, name in largest.items()))
 
 # %% [markdown]
-# With 24 GB: full fine-tuning of a model of one billion numbers, LoRA on one of eight, and LoRA on one of thirty-three if its
-# base is stored in 4 bits. The lines are nearly straight and parallel: at this many tokens the base decides everything, and
-# 16, 2 and 0.5 bytes a number are what sets them apart.
+# With 24 GB: full fine-tuning of a model of one billion numbers, LoRA on one of eight, and LoRA on one of thirty-three
+# if its base is stored in 4 bits. The lines are nearly straight and parallel: at this many tokens the base decides
+# everything, and 16, 2 and 0.5 bytes a number are what sets them apart.
 #
-# This is arithmetic. On a real card some more goes to the driver and to the gaps between tensors; leave ten per cent or so. (A 13B model in 4 bits
-# on 8 GB is true on paper alone. And 4 bits need some scales beside them.) Also,
-# `fit` keeps two copies more of what trains, in fp32: the start, and the best state so far. For LoRA that is nothing. For full
-# fine-tuning it is another $8\,N$. And 4 bits, as in [QLoRA](https://arxiv.org/abs/2305.14314), are not built into this
-# library; a folder in such a format is refused.
+# This is arithmetic. On a real card some more goes to the driver and to the gaps between tensors; leave ten per cent or
+# so. A 13B model on 8 GB is true on paper alone: in 4 bits it needs some scales besides. And this library has no 4
+# bits; a folder in such a format, as in [QLoRA](https://arxiv.org/abs/2305.14314), is refused.
+#
+# One thing more is the library's own: `fit` keeps two copies of what trains, in fp32, the start and the best state so
+# far. For LoRA that is nothing. For full fine-tuning it is another $8\,N$.
 #
 # ## Writing takes memory as well
 #
-# While a model writes, it keeps the keys and values of all tokens so far. `cache_bytes` is **exercise 24.3**: yours, as soon
-# as it passes its check.
+# While a model writes, it keeps the keys and values of all tokens so far. `cache_bytes` is **exercise 24.3**: yours, as
+# soon as it passes its check.
 
 # %%
 cache_bytes = learner("24.3")
@@ -477,15 +479,16 @@ for name in ("GPT-2 XL", "LLaMA 7B", "LLaMA 65B", "Llama 2 70B"):
 draw.table(rows)
 
 # %% [markdown]
-# LLaMA 65B and Llama 2 70B have the same width and as many layers. The second shares each key and value among eight heads of
-# queries, and its cache is an eighth. (GPT-2's table of positions ends at 1,024; the row is there for comparison.)
+# LLaMA 65B and Llama 2 70B have the same width and as many layers. The second shares each key and value among eight
+# heads of queries, and its cache is an eighth. (GPT-2's table of positions ends at 1,024; the row is there for
+# comparison.)
 #
 # # Precision
 #
 # ## Three formats
 #
-# A floating-point number is a sign, an exponent, and the bits after the leading 1. More exponent: a wider range. More bits after
-# the 1: finer steps. With sixteen bits you can't have both.
+# A floating-point number is a sign, an exponent, and the bits after the leading 1. More exponent: a wider range. More
+# bits after the 1: finer steps. With sixteen bits you can't have both.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -503,13 +506,13 @@ for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", 
 draw.table(rows)
 
 # %% [markdown]
-# bf16 is fp32 with the last 16 bits cut off: the same range, but only two or three decimal digits. fp16 has finer steps, and ends
-# at 65,504.
+# bf16 is fp32 with the last 16 bits cut off: the same range, but only two or three decimal digits. fp16 has finer
+# steps, and ends at 65,504.
 #
 # ## The picture: how far is the next number?
 #
-# The lines show the gap from a number to the next one. Training takes small steps, and a step that is less than half a gap is
-# rounded away: the weight stays where it was. `gap` is **exercise 24.5**.
+# The lines show the gap from a number to the next one. Training takes small steps, and a step that is less than half a
+# gap is rounded away: the weight stays where it was. `gap` is **exercise 24.5**.
 
 # %%
 gap = learner("24.5")
@@ -535,11 +538,11 @@ draw.show(
 )
 
 # %% [markdown]
-# Adam's step is about as large as the learning rate, whatever the gradient. With a rate of 0.0001, many weights lie where the
-# staircase of bf16 is above the red line.
+# Adam's step is about as large as the learning rate, whatever the gradient. With a rate of 0.0001, many weights lie
+# where the staircase of bf16 is above the red line.
 #
-# **Predict first.** A weight of 0.05 gets a step of 0.0001, a thousand times, so it should end near 0.15. Where does it end
-# in fp32, in bf16, and in fp16?
+# **Predict first.** A weight of 0.05 gets a step of 0.0001, a thousand times, so it should end near 0.15. Where does it
+# end in fp32, in bf16, and in fp16?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -551,8 +554,8 @@ for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", 
 print(f"the gap of bf16 at 0.05: {gap(0.05, 7):.1e}")
 
 # %% [markdown]
-# In bf16 the weight never moves: the step is less than half a gap, and every single one is rounded away. In fp16 it moves,
-# but by a wrong amount: each step is rounded to a whole number of gaps, first down, later up.
+# In bf16 the weight never moves: the step is less than half a gap, and every single one is rounded away. In fp16 it
+# moves, but by a wrong amount: each step is rounded to a whole number of gaps, first down, later up.
 #
 # And in a whole model? Here is how many of the mini GPT's weights one step leaves exactly where they were.
 
@@ -569,11 +572,12 @@ draw.table(rows)
 # %% [markdown]
 # ## Master copies
 #
-# The remedy is old: keep a **master copy** of the weights in fp32. The steps add up there. The model gets a rounded copy,
-# anew after every step. `master_step` is **exercise 24.6**.
+# The remedy is old: keep a **master copy** of the weights in fp32. The steps add up there. The model gets a rounded
+# copy, anew after every step. `master_step` is **exercise 24.6**.
 #
-# We train all weights of the mini GPT three times with the same batches: in fp32; with weights that are bf16 and nothing else;
-# and with weights in bf16 and a master copy. So that only the rounding differs, everything else is computed in fp32.
+# We train all weights of the mini GPT three times with the same batches: in fp32; with weights that are bf16 and
+# nothing else; and with weights in bf16 and a master copy. So that only the rounding differs, everything else is
+# computed in fp32.
 
 # %%
 from minipeft.tasks.task import batches, encode
@@ -626,13 +630,14 @@ for way, losses in curves.items():
     print(f"{way:23} the last ten steps: {sum(losses[-10:]) / 10:.3f} nats per token")
 
 # %% [markdown]
-# With a master copy the training is that of fp32; the two curves can't be told apart. With bf16 alone it goes on, but most
-# steps of most weights are lost. Nothing fails, no error is raised: it only looks like a learning rate that is too small.
+# With a master copy the training is that of fp32; the two curves can't be told apart. With bf16 alone it goes on, but
+# most steps of most weights are lost. Nothing fails, no error is raised: it only looks like a learning rate that is too
+# small.
 #
-# That is why lesson 02 counted 16 bytes for a number that trains: 4 of them are the master copy (where the model's own number
-# is in bf16, its 2 bytes come on top). And it is one more reason why
-# PEFT is cheap: **only what trains needs one.** A frozen base takes no steps, so nothing of it gets lost in 16 bits. `train`
-# does it for every method; these are its lines:
+# That is why lesson 02 counted 16 bytes for a number that trains: 4 of them are the master copy (where the model's own
+# number is in bf16, its 2 bytes come on top). And it is one more reason why PEFT is cheap: **only what trains needs
+# one.** A frozen base takes no steps, so nothing of it gets lost in 16 bits. `train` does it for every method; these
+# are its lines:
 
 # %%
 print(*(line for line in inspect.getsource(train).splitlines() if "exact" in line), sep="\n")
@@ -660,16 +665,16 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# In our small model hardly a gradient is lost. But make them smaller by a factor of ten thousand, and a tenth of them is zero in fp16,
-# while bf16 doesn't mind. Those who train in fp16 multiply the loss by a large number before the backward pass and divide the
-# gradients by it afterwards (*loss scaling*). bf16 needs none of this. The library takes the simple way and refuses to
-# train weights in fp16; as a format to write text with, fp16 is fine.
+# In our small model hardly a gradient is lost. But make them smaller by a factor of ten thousand, and a tenth of them
+# is zero in fp16, while bf16 doesn't mind. Those who train in fp16 multiply the loss by a large number before the
+# backward pass and divide the gradients by it afterwards (*loss scaling*). bf16 needs none of this. The library takes
+# the simple way and refuses to train weights in fp16; as a format to write text with, fp16 is fine.
 #
 # ## Merging into a base in bf16
 #
-# A last place where rounding may bite. Merged into a base that is kept in bf16, a part of LoRA's change is rounded away; beside
-# the base, in fp32, nothing is. How much is lost depends on how large the change is against the weights. So we look at the
-# change of our LoRA, and at the same change made smaller.
+# A last place where rounding may bite. Merged into a base that is kept in bf16, a part of LoRA's change is rounded
+# away; beside the base, in fp32, nothing is. How much is lost depends on how large the change is against the weights.
+# So we look at the change of our LoRA, and at the same change made smaller.
 #
 # **Predict first.** A change of one part in a thousand of the weights: how many weights will move at all?
 
@@ -692,16 +697,17 @@ for scale in (1, 0.1, 0.01, 0.001):
 draw.table(rows)
 
 # %% [markdown]
-# Here next to nothing is lost, for our LoRA has moved these weights by half of their own size: a small model, and a large learning
-# rate. Of a change a hundred times smaller, a third is lost; of one a thousand times smaller, nearly all. The lines above tell
-# you which case is yours. If it is the second, merge into a base in fp32 and keep it there, or leave LoRA beside the base.
+# Here next to nothing is lost, for our LoRA has moved these weights by half of their own size: a small model, and a
+# large learning rate. Of a change a hundred times smaller, a third is lost; of one a thousand times smaller, nearly
+# all. The lines above tell you which case is yours. If it is the second, merge into a base in fp32 and keep it there,
+# or leave LoRA beside the base.
 #
 # # On a GPU
 #
 # ## What changes in the code
 #
-# One argument: `GPT.from_pretrained(folder, dtype="bf16", device="cuda")`; everything else follows the model. On the command
-# line:
+# One argument: `GPT.from_pretrained(folder, dtype="bf16", device="cuda")`; everything else follows the model. On the
+# command line:
 #
 # ```sh
 # minipeft finetune --model my-llama --data my.jsonl --method lora --set rank=16 \
@@ -710,16 +716,16 @@ draw.table(rows)
 #
 # ## What changes in the arithmetic
 #
-# Two numbers describe a card: how many operations it does in a second, and how many bytes it reads from its memory in a second.
-# For an NVIDIA A100 with 80 GB its data sheet says 312 · 10¹² operations in bf16, and 2,039 · 10⁹ bytes.
+# Two numbers describe a card: how many operations it does in a second, and how many bytes it reads from its memory in a
+# second. For an NVIDIA A100 with 80 GB its data sheet says 312 · 10¹² operations in bf16, and 2,039 · 10⁹ bytes.
 #
-# - **Training** puts thousands of tokens through every weight that was read, so operations decide: 2 for each weight, token and
-#   product. `step_operations` is **exercise 24.4**. Nobody reaches all of the 312; we reckon with 40 %.
-# - **Writing**, one text at a time, puts a single token through every weight. Reading the weights decides: no card writes
-#   more tokens in a second than it can read the whole model.
+# - **Training** puts thousands of tokens through every weight that was read, so operations decide: 2 for each weight,
+#   token and product. `step_operations` is **exercise 24.4**. Nobody reaches all of the 312; we reckon with 40 %.
+# - **Writing**, one text at a time, puts a single token through every weight. Reading the weights decides: no card
+#   writes more tokens in a second than it can read the whole model.
 #
-# **Predict first.** LoRA on LLaMA 7B trains 0.06 % of the numbers. What share of full fine-tuning's time does its step take, by
-# this arithmetic? And with recomputation?
+# **Predict first.** LoRA on LLaMA 7B trains 0.06 % of the numbers. What share of full fine-tuning's time does its step
+# take, by this arithmetic? And with recomputation?
 
 # %%
 step_operations = learner("24.4")
@@ -738,26 +744,26 @@ for name in ("GPT-2 small", "Llama 3.2 1B", "LLaMA 7B", "LLaMA 13B", "Llama 2 70
 draw.table(rows)
 
 # %% [markdown]
-# Two thirds, as lesson 02 found on a processor: the frozen base saves one product of three. With recomputation a fourth one is
-# added, and LoRA's step is as long as full fine-tuning's without it. (The products of attention itself are left out; they matter
-# for long texts.)
+# Two thirds, as lesson 02 found on a processor: the frozen base saves one product of three. With recomputation a fourth
+# one is added, and LoRA's step is as long as full fine-tuning's without it. (The products of attention itself are left
+# out; they matter for long texts.)
 #
-# The last column is an upper limit for one text. Several texts at once share the reading, so together they write more. And a
-# base in fewer bits is read faster: that is why 4 bits make writing quicker, and training not.
+# The last column is an upper limit for one text. Several texts at once share the reading, so together they write more.
+# And a base in fewer bits is read faster: that is why 4 bits make writing quicker, and training not.
 #
 # ## What else changes
 #
-# - **Time is harder to measure.** A call returns before the card has done the work. `minipeft.measure.times` waits for it
-#   (`torch.cuda.synchronize`) before it reads the clock.
-# - **Small models gain little.** Every operation has to be started, which takes some microseconds whatever its size. We have
-#   not measured our mini models on a GPU; don't expect much.
-# - **Memory is held back.** PyTorch keeps what was freed for the next tensor, so other programs see more in use than there is.
-#   `torch.cuda.max_memory_allocated` says what was really needed.
+# - **Time is harder to measure.** A call returns before the card has done the work. `minipeft.measure.times` waits for
+#   it (`torch.cuda.synchronize`) before it reads the clock.
+# - **Small models gain little.** Every operation has to be started, which takes some microseconds whatever its size. We
+#   have not measured our mini models on a GPU; don't expect much.
+# - **Memory is held back.** PyTorch keeps what was freed for the next tensor, so other programs see more in use than
+#   there is. `torch.cuda.max_memory_allocated` says what was really needed.
 # - **The last digits differ.** Sums are taken in another order. Runs are alike, not equal.
 # - **Not every card has bf16.** NVIDIA's do from the generation of the A100 on.
 #
-# If there is a GPU where you run this, the next cell measures a step of LoRA on GPT-2 small with random weights, to be compared
-# with the arithmetic. For the outputs that you see here there was none.
+# If there is a GPU where you run this, the next cell measures a step of LoRA on GPT-2 small with random weights, to be
+# compared with the arithmetic. For the outputs that you see here there was none.
 
 # %%
 if torch.cuda.is_available():
@@ -779,8 +785,8 @@ else:
 # %% [markdown]
 # ## Your turn
 #
-# Open [`exercises/real_weights.py`](../exercises/real_weights.py) beside this notebook. Save the file, then run the check.
-# Stuck? `hint("24.1")`. The first one is a mistake to find.
+# Open [`exercises/real_weights.py`](../exercises/real_weights.py) beside this notebook. Save the file, then run the
+# check. Stuck? `hint("24.1")`. The first one is a mistake to find.
 
 # %%
 ask("24.1")
@@ -804,13 +810,14 @@ check("24.5")
 check("24.6")
 
 # %% [markdown]
-# After a check has passed, the cells above that use your `cache_bytes`, `step_operations`, `gap` and `master_step` run with
-# *your* functions: run the lesson again from the top.
+# After a check has passed, the cells above that use your `cache_bytes`, `step_operations`, `gap` and `master_step` run
+# with *your* functions: run the lesson again from the top.
 
 # %% [markdown]
 # ## What to remember
 #
-# 1. A model is a folder: the shape in JSON, the weights in safetensors, the tokenizer. Compare logits; shapes prove nothing.
+# 1. A model is a folder: the shape in JSON, the weights in safetensors, the tokenizer. Compare logits; shapes prove
+#    nothing.
 # 2. A step takes $2N$ bytes for a frozen base in bf16, 16 bytes for each number that trains, and the activations. Full
 #    fine-tuning takes $16 N$.
 # 3. Among PEFT methods memory hardly differs. The base decides: its size, and the bits you keep it in.
