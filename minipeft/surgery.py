@@ -315,6 +315,9 @@ def merge(model: nn.Module, whole: bool = False) -> nn.Module:
     stay = [m for m in attached(model) if m.why_not_merge]
     if whole and stay:
         raise ValueError("; ".join(f"{type(m).__name__} cannot be merged: {m.why_not_merge}" for m in stay))
+    if attached(model) and not stay and any(getattr(module, "past", None) for module in model.modules()):
+        names = ", ".join(type(m).__name__ for m in attached(model))
+        raise ValueError(f"{names}: what stands before the keys and values is no weight; say so in `why_not_merge`")
     for path, module in reversed(list(model.named_modules())):  # from the inside out
         if parametrize.is_parametrized(module):
             _express_no_more(module, fold=True)

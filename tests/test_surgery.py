@@ -303,6 +303,32 @@ def test_nothing_new_to_train(make):
     assert attached(model) == (LoRA(),)
 
 
+def test_merge_refuses_to_drop_what_a_method_forgot_to_say(make, idx):
+    """A method of one's own with a prefix, whose author hasn't thought of merging."""
+
+    class Link(nn.Module):
+        def __init__(self, heads, width):
+            super().__init__()
+            self.k = nn.Parameter(torch.randn(heads, 2, width))
+
+        def forward(self, x, k, v):
+            front = self.k.expand(len(k), -1, -1, -1)
+            return torch.cat([front, k], 2), torch.cat([front, v], 2)
+
+    class Careless(Method):
+        def insert(self, model):
+            for block in model.trunk:
+                block.attn.past.append(Link(model.c.kv_heads, model.c.head_width))
+
+    model = Careless().attach(make())
+    before = model(idx)
+    with pytest.raises(ValueError, match="Careless: .* say so in `why_not_merge`"):
+        merge(model)
+    assert torch.equal(model(idx), before)
+    Careless.why_not_merge = "a prefix"
+    assert torch.equal(merge(model)(idx), before)
+
+
 def test_merge_in_part(make, idx, shake):
     """What folds goes, what stays stays and says why it can't; what trains in place stays with it."""
     model = make()

@@ -642,8 +642,10 @@ for name, shape in shapes.items():
 
 # %% [markdown]
 # For the activations we write the sum over a block for both styles. LLaMA's MLP, `down(silu(gate(x)) * up(x))`, keeps
-# three hidden layers (into silu, and both sides of the product), and grouped queries make keys and values narrower. The
-# check: does it hold for the two bundled models, with LoRA?
+# three hidden layers (into silu, and both sides of the product), and grouped queries make keys and values narrower. This
+# is what plain autograd keeps. For large tensors the library keeps less: it computes one of the three again, and of a
+# loss behind a frozen head it keeps $d$ numbers for each token instead of $v$; lesson 24 counts with that. The check: does
+# the plain count hold for the two bundled models, with LoRA?
 
 
 # %%
