@@ -52,7 +52,7 @@ c = base.c
 # %% [markdown]
 # ## Where it acts
 #
-# One block of the mini GPT, this time in LLaMA's style, with AdaMix attached: pale parts are frozen, dark ones train.
+# One block of the mini GPT, this time in LLaMA's style, with AdaMix attached: grey parts are frozen, red ones train.
 # There is one place in a block, after the MLP, and a `Mixture` of adapters stands there.
 
 # %%
@@ -108,10 +108,11 @@ print(f"with up and down exchanged it runs; what is left of h in it: {F.cosine_s
 # The order is the wrong way round: **down** comes first, then the nonlinearity, then **up**. And with the order put right
 # there is still no path for $h$ itself: as in the listing of lesson 03, the **skip is missing**.
 #
-# The second half of the listing is the agreement of the two passes, a "symmetrized KL". It does not say that half of the
-# sum is taken, how it is weighted (1 for RoBERTa, 100 for GPT-2 in the authors' code), nor which pass the cross-entropy
-# comes from. And it is silent about one thing that you cannot see in its value: in the authors' code each KL takes the
-# distribution that it compares *with* as given, it is detached.
+# The second half of the listing is the agreement of the two passes, a "symmetrized KL". It does not say that half of
+# the sum is taken, how it is weighted (1 for RoBERTa, 100 for GPT-2 in the authors' code), nor which pass the
+# cross-entropy comes from. And it is silent about one thing that does not show in the value of the loss: in the
+# authors' code, each KL takes the distribution that it compares *with* as given. It is *detached*, so no gradient goes
+# through it.
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -200,9 +201,9 @@ print("averaged:", evaluate(averaged, task))
 # %% [markdown]
 # ## The picture: do they drift apart?
 #
-# Averaging the weights of two networks is a strange thing to do. Take one adapter and train it twice, from another random
-# start and with the examples in another order. Both come out well. Half of the one plus half of the other need not be
-# anything.
+# Averaging the weights of two networks is a strange thing to do. Take one adapter and train it twice, the second time
+# from another random start and with the examples in another order. Both come out well. But half of the one plus half of
+# the other need not do anything useful.
 #
 # **Predict first.** The four experts of a mixture start as independent draws as well. After 200 steps, do they resemble
 # each other more than at the start, or less?
@@ -319,10 +320,11 @@ print(f"trained apart: ends {across[0]:.3f} and {across[-1]:.3f}, middle {across
 # %% [markdown]
 # ## What the second pass does
 #
-# Each draw gives another model: with 4 experts at each of the layers there are $4^{\text{layers}}$ of them. Below are some
-# draws, as dots; the mean of their *answers*, which would cost as many passes; and the mean of the *weights*, which costs
-# one. The model that you have just seen is in the middle. Above it is one that was trained without the second pass, and so
-# without any demand to agree; below it one with the authors' weight for GPT-2, $w = 100$.
+# Each draw gives another model: with 4 experts at each of the layers there are $4^{\text{layers}}$ of them. Below are
+# some draws, as dots; the mean of their *answers*, which would cost as many passes; and the mean of the *weights*,
+# which costs one. There are three rows. The middle one is the model that you have just seen. Above it is one that was
+# trained without the second pass, and so without any demand to agree; below it one with the authors' weight for GPT-2,
+# $w = 100$.
 #
 # **Predict first.** What will $w = 100$ do to the spread of the dots? And to the loss?
 
@@ -371,13 +373,13 @@ for name, (losses, answers, weights, differ) in seen.items():
     )
 
 # %% [markdown]
-# Compare the first two rows. The dots spread about alike; the predictions of two draws differ by little in both, with the
-# second pass by little more than half as much. The labels alone have made the experts agree, since each of them is pulled to the same
-# answers. With $w = 100$ the dots fall together, but the loss of all of them is nearly twice as high after the same 200 steps:
-# they agree, and have learned less.
+# Compare the first two rows. The dots are spread about as widely in both. The predictions of two draws differ by little
+# in both, and with the second pass by a little more than half as much. So the labels alone have made the experts nearly
+# agree, since each of them is pulled to the same answers. With $w = 100$ the dots fall together, but the loss of all of
+# them is nearly twice as high after the same 200 steps: they agree, and have learned less.
 #
 # And in each row the red line lies among the dots, close to the dashed one. That is the bet of the paper, and it holds
-# here: the mean of the weights does what the mean of the answers does, for one pass instead of many. But by our toy the
+# here: the mean of the weights does what the mean of the answers does, for one pass instead of many. But in our toy the
 # second pass isn't what makes it hold.
 
 # %% [markdown]
@@ -445,11 +447,11 @@ draw.table(costs(base, candidates))
 
 # %% [markdown]
 # **The second pass is what costs.** AdaMix keeps the activations of both passes until the backward pass, more than full
-# fine-tuning keeps of its one, and a step takes more than twice as long as that of a single adapter. The experts themselves cost next to
-# nothing in time, as one of them is drawn; but gradients and averages are held for all four. The file and the forward
-# pass are those of one adapter. That pass takes a little longer than the merged model's of LoRA: in the comparison of
-# all methods, measured with nothing else running, 9 % and 11 % longer than the base's
-# ([docs/comparison](../docs/comparison/comparison.md)).
+# fine-tuning keeps of its one, and a step takes more than twice as long as that of a single adapter. The experts
+# themselves cost next to nothing in time, as one of them is drawn; but gradients and Adam's averages are held for all
+# four. The file and the forward pass are those of one adapter. Such a pass takes a little longer than that of a model
+# into which LoRA was merged: in the comparison of all methods, measured with nothing else running, 9 % and 11 % longer
+# than the base's ([docs/comparison](../docs/comparison/comparison.md)).
 
 # %%
 import tempfile
@@ -575,7 +577,8 @@ print("after: ", evaluate(yours, task))
 #
 # 1. Several adapters at one place; each training pass draws one at random, for the whole batch.
 # 2. Afterwards their **weights** are averaged: one adapter is stored, at one adapter's price.
-# 3. It works since they grow up in one model: experts end in one valley. Adapters that were trained apart don't.
+# 3. It works because the experts are trained as parts of one model, and end in one valley. Adapters that were trained
+#    apart don't.
 # 4. Each batch goes through twice, and the two predictions are pulled together; that doubles the price of a step.
 # 5. What trains is not what is stored; say which you count. As any adapter, the mean does not fold into the base.
 #

@@ -29,8 +29,8 @@
 # it. You will also know what "6 % of the parameters" leaves out, and how a model can answer every test question and lose the
 # words that it was not asked about.
 #
-# A word on sources: we had the paper's abstract and the notes of its readers, not its full text. Where that matters, this
-# lesson says so.
+# A word on sources: what is quoted here comes from the paper's abstract. Its other details are given as they are
+# usually described, not checked against the full text. Where that matters, this lesson says so.
 
 # %%
 import copy
@@ -54,8 +54,8 @@ c = base.c
 # %% [markdown]
 # ## Where it acts
 #
-# In the two Linears of each MLP, `up` and `down`. A **node** is one output of such a Linear: one row of its weight, and its
-# number of the bias. A share of the nodes, the *learners*, trains; the others are frozen. Look at what is red besides.
+# In the two Linears of each MLP, `up` and `down`. A **node** is one output of such a Linear: one row of its weight, and
+# its number of the bias. A share of the nodes, the *learners*, trains; the others are frozen. Look at what else is red.
 
 
 # %%
@@ -78,7 +78,8 @@ draw.block(reconfigured(FAR(share=0.1)))
 #
 # For one Linear of an MLP, with $W \in \mathbb{R}^{d_\text{out} \times d_\text{in}}$ and bias $b \in \mathbb{R}^{d_\text{out}}$:
 #
-# 1. **Prime.** Train everything for a small share of the steps (a tenth, here and, as its readers note, in the paper). $W_0$ becomes $W$.
+# 1. **Prime.** Train everything for a small share of the steps (a tenth; so the paper is usually described). $W_0$
+#    becomes $W$.
 # 2. **Select.** The movement of node $o$ is $m_o = \sum_j \lvert W_{oj} - W_{0,oj} \rvert$. The $k = \rho\, d_\text{out}$ nodes
 #    that moved most are the learners.
 # 3. **Reconfigure.** Two smaller Linears, the learners $W_t \in \mathbb{R}^{k \times d_\text{in}}$ and the frozen
@@ -125,8 +126,9 @@ for name, rows in (("rows 0, 1, 2, ...", torch.arange(len(some))), ("some rows",
 # With any other rows, the next layer reads features in places where it does not expect them: the model is broken, and no error
 # is raised.
 #
-# The next thing to mind is a number. The survey says that FAR updates 6 % of the parameters. Let us count, on a model of
-# DistilBERT's sizes (made without memory; its two last layers are a head of their own).
+# The next thing to mind is a number. The survey says that FAR updates 6 % of the parameters. Let us count, on a model
+# of DistilBERT's sizes. (Only the sizes are made, no numbers. Its last two layers, the *head* that gives the answer,
+# are counted by hand.)
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -143,11 +145,13 @@ print(f"of {total / 1e6:.1f} M numbers train {trains / 1e6:.1f} M, {trains / tot
 print(f"the learners' rows alone: {rows / 1e6:.1f} M, {rows / total:.1%}")
 
 # %% [markdown]
-# The authors' follow-up gives 41.4 million trained numbers for FAR at 10 % and 66.9 million in all: **62 %**. It agrees with the
-# count if everything outside the MLPs trains. The learners' rows alone are 4 %. Neither number is 6 %.
+# The authors' later paper, on *Learner modules*, gives 41.4 million trained numbers for FAR at 10 % and 66.9 million in
+# all: **62 %**. It agrees with the count if everything outside the MLPs trains. The learners' rows alone are 4 %.
+# Neither number is 6 %.
 #
 # - The survey speaks of columns and of rows. In PyTorch's layout a node is a **row**.
-# - It lets any pruning method select the rows. The paper's measure is the movement $m_o$, not the size of the weights.
+# - It says that any pruning method may select the rows. The paper's measure is the movement $m_o$, not the size of the
+#   weights.
 # - It says nothing of biases. A node's number of the bias trains and freezes with its row.
 # - It warns of additional compute. The paper's claim is the opposite, less time for fine-tuning.
 
@@ -217,9 +221,9 @@ print("predicted: trainable", f"{sum(p.numel() for p in base.parameters()) + c.l
 print("with the frozen rows as primed:", counts(tuned))
 
 # %% [markdown]
-# It trains less than half of the model and changes nearly all of it. Whether the frozen rows keep what priming gave them or
-# get their pre-trained values back, we could not verify. The library keeps them; `rewind=True` gives them back. For what is
-# stored, it makes a difference.
+# It trains less than half of the model and changes nearly all of it. Whether in the paper the frozen rows keep what
+# priming gave them or get their pre-trained values back, we could not verify. The library keeps them; `rewind=True`
+# gives them back. For what is stored, it makes a difference.
 
 # %%
 import tempfile
@@ -369,10 +373,10 @@ for name, rows in choices.items():
 draw.table(table)
 
 # %% [markdown]
-# On the test questions it hardly matters: whichever tenth of the nodes it is, training makes something of it. On unseen words
-# those that moved most are ahead, but this is one seed. The paper's readers note that in its tables, too, learners are only
-# slightly better than nodes drawn at random. A comparison with a random choice of the same size belongs into every paper
-# about choosing parameters.
+# On the test questions it hardly matters: whichever tenth of the nodes it is, training makes something of it. On unseen
+# words those that moved most are ahead, but this is one seed. Of the paper's own tables, too, it is said that learners
+# are only slightly better than nodes drawn at random (not checked). A comparison with a random choice of the same size
+# belongs in every paper about choosing parameters.
 #
 # ## In domain, and out of it
 #
@@ -386,8 +390,9 @@ draw.table(table)
 # | full fine-tuning | 94 | 52 | 98 | 38 |
 # | LoRA, rank 8 | 77 | 69 | 77 | 69 |
 #
-# In domain nothing there beats FAR. Out of it LoRA, which learns less, answers more. On mini-gpt2 FAR is behind full fine-tuning
-# there, on mini-llama before it, on both far behind LoRA. What goes wrong? Look at some answers.
+# In domain nothing there beats FAR. Out of it LoRA, which learns less, answers more. On unseen words FAR is behind full
+# fine-tuning on mini-gpt2 and ahead of it on mini-llama, and behind LoRA on both. What goes wrong? Look at some
+# answers.
 
 # %%
 from minipeft.generate import generate
@@ -407,12 +412,12 @@ for prompt, answer in task.ood:
 #
 # $$ \frac{\partial L}{\partial e_w} = \bigl(p_w - [\,w \text{ is the answer}\,]\bigr)\, h \qquad\text{(its part as an output)}. $$
 #
-# For a word that is never an answer, the bracket is always 0. Each step pushes its row away from $h$, nothing ever pulls it back,
-# and Adam makes proper steps of however small a push.
+# For a word that is never an answer, the bracket is always 0. Each step pushes its row away from $h$, nothing ever
+# pulls it back, and Adam makes a step of the usual size even of a very small push.
 #
-# We test it without any training. Take the trained model, and put the rows of those words back to their old values that are no
-# answer in any training example. What will become of the test questions, and of those with unseen words? (The cell also trains
-# FAR with `share=1`, for a question that comes below.)
+# We test it without any training. Take the trained model, and find the words that are part of no answer in the training
+# data. Put their rows of the table back to the old values. What will become of the test questions, and of those with
+# unseen words? (The cell also trains FAR with `share=1`, for a question that comes below.)
 
 
 # %%
@@ -484,11 +489,12 @@ draw.show(
 # stop after the priming: the optimizer and its warm-up start anew. It falls to 22 %. So most of what FAR loses against full
 # fine-tuning, in this run, it loses by starting anew, and not by freezing.
 #
-# **What we know, and what we don't.** The table from the comparison holds for two models, five tasks and three seeds. The
-# explanation was tested here with one task, one seed and one learning rate, which was chosen by questions in domain. On
-# mini-llama the head is a matrix of its own, so there you can freeze the embeddings alone, or the head alone. Try it: which
-# of the two should help? And it says nothing about the paper's models. A BERT that is fine-tuned as a classifier has a
-# new head, with one row for each class; no word is an answer there, and no row of the embeddings is an output.
+# **What we know, and what we don't.** The table from the comparison is about two models, five tasks and three seeds.
+# The explanation was tested here on one task, with one seed and one learning rate, and that rate was chosen by
+# questions in domain. On mini-llama the head is a matrix of its own, so there you can freeze the embeddings alone, or
+# the head alone. Try it: which of the two should help? And the explanation says nothing about the paper's models. A
+# BERT that is fine-tuned as a classifier has a new head, with one row for each class; no word is an answer there, and
+# no row of the embeddings is an output.
 #
 # ## Its nearest relatives
 #

@@ -115,8 +115,9 @@ def moved(where, size=0.02):
 draw.table([{f"{k:,} numbers": name, "nats": f"{moved(largest(score, k)):.4f}"} for name, score in scores.items()])
 
 # %% [markdown]
-# The numbers that FISH Mask has chosen are handles: the same little turn moves the answers about 180 times as far as it does
-# at random places. A weight that is large in size is hardly a better handle than a random one.
+# The numbers that FISH Mask has chosen are handles: the same little turn moves the answers about 180 times as far as it
+# does at random places. The weights that are largest in size are better handles than random ones, but only three times
+# as good.
 
 # %% [markdown]
 # ## The survey's listing, and what to mind in it
@@ -202,9 +203,10 @@ draw.table(
 )
 
 # %% [markdown]
-# None of these raises an error. Each shares most of its numbers with the right choice, and misses a fifth of them or more;
-# compare that with the last row, which has the right formula and an eighth of the data. (That says that another choice was
-# made. Whether it trains worse is another question, and on a task as easy as this one we don't expect it.)
+# None of these raises an error. Each shares most of its numbers with the right choice, and misses a fifth of them or
+# more; compare that with the last row, which has the right formula and an eighth of the data. (This says only that
+# another choice was made. Whether it trains worse is another question, and on a task as easy as this one we don't
+# expect it.)
 #
 # Two more things to mind:
 #
@@ -234,8 +236,8 @@ for name, m, o in (("a mask on the gradient", dense, optimizer), ("a short vecto
     print(f"{name:22}  {off:7,} numbers outside the mask have moved · the optimizer holds {held:7,} numbers")
 
 # %% [markdown]
-# Weight decay pulls at every number, whatever its gradient. And with a mask on the gradient Adam keeps its two numbers for
-# each of the half million that never train. The remedy for both is one idea: gather the $k$ numbers in **a short vector**, and
+# Weight decay pulls at every number, whatever its gradient. And with a mask on the gradient Adam keeps its two numbers
+# for each of the half million that never train. One idea mends both: gather the $k$ numbers in **a short vector**, and
 # let that be the only thing that trains. Exercise 13.3 has this mistake in it.
 #
 # ## The implementation
@@ -284,12 +286,12 @@ print("after: ", reached)
 # %% [markdown]
 # ## What it costs, on the survey's axes
 #
-# The three counts. What trains is what changes, one number for one number. And the rank? LoRA's change of a matrix had a low
-# rank, because it was a product of two thin ones. Here nothing forces it.
+# The three counts. What trains is what changes, one number for one number. And the rank? LoRA's change of a matrix had
+# a low rank, because it was a product of two thin ones. Here nothing forces it to be low.
 #
-# **Predict first.** 508 numbers are chosen of the 9,216 of one matrix of the first layer. Scatter 508 numbers over
-# 96 × 96 at random: on average five in each row and in each column, and such a matrix has nearly full rank. Will the change
-# have it as well?
+# **Predict first.** 508 numbers are chosen of the 9,216 of one matrix of the first layer. Scatter 508 numbers over 96 ×
+# 96 at random: on average five in each row and in each column, and such a matrix has nearly full rank. Will the change
+# that FISH Mask has trained have one as well?
 
 # %%
 print(counts(tuned))
@@ -450,15 +452,17 @@ for i in (0, 1):
 # times what was read, $\sum_t G_t\, x_t^\top$. So a full **row** is an output through which the answers move, whatever was
 # read; a full **column** is an input that is large in most examples. Many numbers in few lines: that is why the rank was low.
 #
-# And the lines have names. Every question of this task ends with a name and a colon, and the colon stands at position 20: from
-# there the answer is read. The mask has found positions 18 to 20, the colon's embedding, and that of `<|endoftext|>`, with which every
-# text begins and every answer ends. The three fullest rows of both layers are the same three numbers of the stream.
+# And the lines have names. Every question of this task ends with a name and a colon, and the colon stands at position
+# 20: from there the answer is read. The mask has found positions 18 to 20, the embeddings of the colon and the full
+# stop, and that of `<|endoftext|>`, with which every text begins and every answer ends. The three fullest rows of both
+# layers are the same three numbers of the stream.
 #
 # ## Does the choice matter?
 #
-# The honest control is a random mask of the same size. Here it is, at the paper's half per cent and at a tenth of that, in 120
-# steps. The table also says how far the model has moved, as the length of the whole change, and what became of the stories that
-# the base knows: their perplexity, which was 2.7.
+# The honest control is a random mask of the same size. Here it is, at the paper's half per cent and at a tenth of that,
+# in 120 steps. The table also says how far the model has moved, as the length of the whole change, and what became of
+# the stories that the base was pretrained on. Their *perplexity* is $e$ to the mean loss of a token: the lower, the
+# better the model knows them. The base's is 2.7 ([docs/comparison](../docs/comparison/README.md)).
 #
 # **Predict first.** 248 numbers of 497,088. Can a model be taught by so few, if they are the right ones? If they are random
 # ones? And which mask needs the longer way?
@@ -520,18 +524,18 @@ draw.show(
 )
 
 # %% [markdown]
-# At half a per cent a random mask learns this task too, only later. At a twentieth of a per cent the choice decides: 248 numbers
-# of one kind learn all of it, 248 of the other nothing. This is the honest way to praise a mask: say what a random one
-# does, and make the budget small enough that it matters.
+# At half a per cent a random mask learns this task too, only later. At a twentieth of a per cent the choice decides:
+# 248 numbers of one kind learn all of it, 248 of the other nothing. So a fair test of a mask says what a random one
+# does, and makes the budget small enough that it matters.
 #
-# The lengths say what a handle is good for: at half a per cent the random numbers have to go four times as far. But look at the
-# last column. The numbers with the most Fisher information have moved the model less, and have hurt its stories more. What
-# these answers depend on, other answers depend on as well.
+# The lengths show what a good handle saves: at half a per cent the random numbers have to go four times as far. But
+# look at the last column. The numbers with the most Fisher information have moved the model less, and have hurt its
+# stories more. What these answers depend on, other answers depend on as well.
 #
-# The [comparison of all methods](../docs/comparison/README.md) shows the same at large steps. At the learning rates that a search
-# has chosen there by the task's loss alone, FISH Mask leaves mini-gpt2 with a perplexity of 2.2 million (LoRA: 22), the highest but one
-# of twenty. And on `opposite` it answers 100 % of the test's questions, but 0 % of those about words that the
-# training data don't hold (LoRA: 88 %); on mini-llama, at a lower rate, it is 89 %.
+# The [comparison of all methods](../docs/comparison/README.md) shows the same at higher learning rates. A search has
+# chosen these by the task's loss alone, and with them FISH Mask leaves mini-gpt2 with a perplexity of 2.2 million
+# (LoRA: 22), the highest but one of twenty. And on `opposite` it answers 100 % of the test's questions, but 0 % of
+# those about words that the training data don't hold (LoRA: 88 %); on mini-llama, at a lower rate, it is 89 %.
 #
 # ## Its nearest relatives
 #
@@ -626,11 +630,12 @@ print("after: ", evaluate(model, task))
 # 4. It saves what comes after a gradient (its place, the optimizer's state, the file); of activations and time little.
 # 5. Compare any clever mask with a random one of the same size.
 #
-# **The paper's headline**, as notes on it give it (we had no access to its tables): on GLUE with BERT-large, updating 0.5 %
-# of the numbers matches full fine-tuning. Our toy agrees in part. In the [comparison](../docs/comparison/comparison.md), on
-# mini-gpt2, half a per cent matches full fine-tuning on three tasks (100, 100 and 99 %, both of them), and stays far behind on the two
-# hard ones: 28 % against 96 % on `odd_one_out`, 15 % against 73 % on `cipher`. The (IA)³ paper
-# ([arXiv 2205.05638](https://arxiv.org/abs/2205.05638)) has FISH Mask among its baselines on T0-3B, below (IA)³.
+# **The paper's headline**, as it is usually quoted (not checked against the paper's tables): on GLUE with BERT-large,
+# updating 0.5 % of the numbers matches full fine-tuning. Our toy agrees in part. In the
+# [comparison](../docs/comparison/comparison.md), on mini-gpt2, half a per cent matches full fine-tuning on three tasks
+# (both have 100, 100 and 99 %), and stays far behind on the two hard ones: 28 % against 96 % on `odd_one_out`, 15 %
+# against 73 % on `cipher`. The (IA)³ paper ([arXiv 2205.05638](https://arxiv.org/abs/2205.05638)) has FISH Mask among
+# its baselines on T0-3B, below (IA)³.
 #
 # **Further reading.** The paper compares sample sizes from 32 to 16,384, and masks from 0.02 % to 2.1 %. In the library,
 # `minipeft/selective/fishmask.py` measures and chooses, `minipeft/sparse.py` holds the short vectors, and

@@ -71,8 +71,8 @@ draw.block(model)
 # - $z$ trains. There is **one** $z$ for the whole model. It starts at zero, so the model starts as its base.
 # - $P_i$ is random and **never trains**. The seed of the random numbers is all that has to be stored of it. Each tensor has a
 #   $P_i$ of its own, made so that $\lVert P_i z \rVert \approx \lVert z \rVert$, whether the tensor has 96 numbers or 40,000.
-# - $\lambda_i$ trains, and starts at one. It says how far tensor $i$ goes along. This is the *structure-aware* part, the SA
-#   in SAID. Without it the method is called DID: *direct* intrinsic dimension.
+# - $\lambda_i$ trains, and starts at one. It says how strongly tensor $i$ follows $z$. This is the *structure-aware*
+#   part, the SA in SAID. Without it the method is called DID: *direct* intrinsic dimension.
 #
 # For a budget of $d'$ numbers and $m$ tensors, $z$ has $d = d' - m$ numbers: the scales are paid for out of the budget.
 
@@ -287,11 +287,11 @@ given_back = detach(copy.deepcopy(tuned))
 print("detached, the base:", all(map(torch.equal, given_back.parameters(), base.parameters())))
 
 # %% [markdown]
-# Most of this file are the names of the 69 tensors in it, a vector and 68 scales; the seed is in `delta.json`.
+# Most of this file is the names of the 69 tensors in it, a vector and 68 scales; the seed is in `delta.json`.
 #
-# Merging writes the moved tensors down once, and $P$ is forgotten. The result is a plain GPT and costs nothing at inference.
-# But mind what this means for many tasks: every number of the model is another one, so two tasks cannot share any part of
-# a merged model.
+# Merging writes the moved tensors down once, and $P$ is forgotten. The result is a plain GPT and costs nothing at
+# inference. But mind what this means for many tasks: every number of the model has changed, so two tasks cannot share
+# any part of a merged model.
 
 # %% [markdown]
 # ## The picture: accuracy against dimension
@@ -346,13 +346,13 @@ for (name, way, rate), points in sorted(curves.items(), key=lambda item: (item[0
 draw.table(list(rows.values()))
 
 # %% [markdown]
-# About a hundred random directions are enough for `where`, some hundreds for `reversing`: a few hundredths of a per cent of the
-# half million numbers. Nobody has chosen these directions for the task. It seems that the good models lie so densely around the
-# pre-trained one that a random plane of a few hundred dimensions runs into them.
+# About a hundred random directions are enough for `where`, some hundreds for `reversing`: between 0.01 % and 0.2 % of
+# the half million numbers. Nobody has chosen these directions for the task. It seems that good models lie so densely
+# around the pre-trained one that a random choice of a few hundred directions leads to some of them.
 #
-# - **The scales pay for themselves** on `reversing`: at both learning rates SAID needs half of what DID needs, although 68
-#   numbers of its budget are no directions. On `where` DID is content with 64 numbers at the higher rate, fewer than there
-#   are scales; there is no SAID as small as that.
+# - **The scales pay for themselves** on `reversing`: at both learning rates SAID needs half of what DID needs, although
+#   68 numbers of its budget are no directions. On `where`, at the higher rate, DID needs only 64 numbers. That is fewer
+#   than there are scales, so there is no SAID as small as that.
 # - **It is a measure of the training as well.** With the higher learning rate three of the four $d_{90}$ are half as large. And
 #   it can be too high: with 1,024 numbers DID loses `where` again. Adam moves each number by about the learning rate, so the
 #   more numbers $z$ has, the longer is its step.
@@ -452,9 +452,9 @@ print("before:", before)
 print("after: ", evaluate(model, task))
 
 # %% [markdown]
-# Compare it with the curve of `where` at 64: DID with as many numbers, which moves the whole model and not the short vectors
-# alone, reached 86.5 % and 97 %. So 64 random directions among the biases and gains come close, at a learning rate in between.
-# Few numbers in the right place can do much: BitFit (lesson 10) lives on it.
+# Compare it with the curve of `where` at 64: DID with as many numbers, which moves the whole model and not the short
+# vectors alone, reached 86.5 % and 97 %. So 64 random directions among the biases and gains come close, at a learning
+# rate in between. Few numbers in the right place can do much; BitFit (lesson 10) is built on that.
 #
 # ## What to remember
 #
@@ -464,10 +464,10 @@ print("after: ", evaluate(model, task))
 # 4. The scales are paid for out of the budget. Without them it is DID.
 # 5. It stores next to nothing and merges exactly; of a training step it saves the optimizer's state and little else.
 #
-# **The paper's headline**, quoted from its tables, $d_{90}$ with SAID and with DID: RoBERTa-large on MRPC 207 and 322, on QQP
-# 774 and 774; RoBERTa-base on MRPC 896 and 1,000; BERT-base on MRPC 1,608 and 1,861, on QQP 8,030 and 9,295. So the larger
-# and better pre-trained model needs *fewer* numbers. Our toy agrees that some hundred numbers are enough, and that SAID needs
-# fewer than DID, where there is room for its scales. About the size of models it says nothing: we have one.
+# **The paper's headline**, quoted from its tables, $d_{90}$ with SAID and with DID: RoBERTa-large on MRPC 207 and 322,
+# on QQP 774 and 774; RoBERTa-base on MRPC 896 and 1,000; BERT-base on MRPC 1,608 and 1,861, on QQP 8,030 and 9,295. So
+# the larger and better pre-trained model needs *fewer* numbers. Our toy agrees that some hundred numbers are enough,
+# and, on `reversing`, that SAID needs fewer than DID. About the size of models it says nothing: we have one.
 #
 # **Further reading.** Li et al., 2018, *Measuring the Intrinsic Dimension of Objective Landscapes*
 # ([arXiv 1804.08838](https://arxiv.org/abs/1804.08838)), where the idea comes from. In the library,

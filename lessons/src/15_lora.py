@@ -337,7 +337,9 @@ draw.table([{head: row[key] for key, head in shown.items()} for row in results])
 # base can do nearly all of it already, it seems, and only has to be told what is wanted. `odd_one_out` asks which of
 # four words is of another kind, and there more rank helps much. On `cipher` neither rank gets anywhere in these two
 # hundred steps at this one learning rate, where full fine-tuning learns most of the code. The table cannot say why: the
-# rank, the two places, or the rate? You could try each.
+# rank, the two places, or the rate? Probably not the rate: the comparison of all methods
+# ([docs/comparison](../docs/comparison/comparison.md)) tried six, and LoRA of rank 8 stays at 5 %. You could try the
+# other two.
 
 # %% [markdown]
 # ## Its nearest relatives

@@ -120,8 +120,8 @@ for name, added, start in (
 # - There is **no bottleneck and no activation**: one linear map, as wide as the stream.
 # - The residual is **not plain**: it is $r x$, and $r$ is learned.
 # - KronA^B, the form without $r$, is not mentioned at all.
-# - In its section on hybrid methods the survey says that it reparametrizes an adapter. There is no adapter whose weights
-#   could be.
+# - In its section on hybrid methods the survey says that it reparametrizes the weights of an adapter. There is no
+#   adapter in it whose weights could be reparametrized.
 #
 # **Predict first.** $A$ and $r$ start at zero and $B$ at random. Which of the three have a gradient that is not zero in the
 # first step?
@@ -212,10 +212,10 @@ draw.show(
 )
 
 # %% [markdown]
-# KronA is far ahead, but with twice the numbers. Take one of its two products away, and its loss is no longer below theirs.
-# So on this task it is not the place that decides, it is how much trains. And $r$ gains nothing that one can see: the curves
-# of KronA^B and KronA^B_res lie on each other. (We tried seeds 1 and 2 as well, outside this notebook: 98 % and 98.5 % for KronA, and
-# between 81 % and 86 % for each of the other three, in no fixed order.)
+# KronA is far ahead, but with twice the numbers. Take one of its two products away, and its loss is no longer below
+# theirs. So on this task, it seems, not the place decides, but how much trains. And $r$ gains nothing that one can see:
+# the curves of KronA^B and KronA^B_res lie on each other. (We tried seeds 1 and 2 as well, outside this notebook: 98 %
+# and 98.5 % for KronA, and between 81 % and 86 % for each of the other three, in no fixed order.)
 #
 # ## What it costs, on the survey's axes
 #
@@ -230,9 +230,9 @@ for name, m in tuned.items():
 print("predicted:          trains", c.layers * (8 * 8 + 12 * 12 + 1))
 
 # %% [markdown]
-# Half of KronA's numbers: one product a block and not two. No weight of the base changes, so there is no rank to tell; what
-# trains stays beside the model, and is counted as changed for this reason. (The map itself, $s\,(A \otimes B) + r I$, can
-# have full rank.)
+# Half of KronA's numbers: one product a block and not two. No weight of the base changes, so there is no rank to
+# report; what trains stays beside the model, and is counted as changed for this reason. (The map itself,
+# $s\,(A \otimes B) + r I$, can have full rank.)
 
 # %%
 from minipeft.course.costs import costs
@@ -309,11 +309,11 @@ with torch.no_grad():
 draw.table([{"": name, "time of the base": f"{s / seconds[0]:.0%}"} for name, s in zip(forms, seconds, strict=True)])
 
 # %% [markdown]
-# Merged, KronA is free, up to the noise of such short times. Beside the MLP, the detour takes time, although it holds less
-# than two thousandths of the base's numbers: many small operations take longer than one large one. Measured with nothing
-# else running, in [docs/comparison](../docs/comparison/comparison.md), KronA^B_res takes 116 % in this model and 115 % in the
-# LLaMA-style one; the paper's table says 127 % for KronA^B and 136 % for KronA^B_res. The wider MLP is a plain model again,
-# but it has half as many hidden units more, and it is no faster than the detour.
+# Merged, KronA is free, up to the noise of such short times. Beside the MLP, the detour takes time, although it holds
+# less than two thousandths of the base's numbers: many small operations take longer than one large one. Measured with
+# nothing else running, in [docs/comparison](../docs/comparison/comparison.md), KronA^B_res takes 116 % in this model
+# and 115 % in the LLaMA-style one; the paper's table says 127 % for KronA^B and 136 % for KronA^B_res. The wider MLP is
+# a plain model again, but it has half as many hidden units again, and it is slower than the detour.
 #
 # ## The picture: what $r$ does to the map
 #
@@ -341,9 +341,10 @@ draw.show(
 )
 
 # %% [markdown]
-# In layers 0 and 3, $r$ has hardly left zero, and each dot lies in its circle. In layer 1 it is more than half of a plain
-# residual, and in layer 2 two of them: nearly all of the cloud has moved to the right of zero. So the four layers made very
-# different use of their one number; a fixed residual of 1 would suit none of them.
+# In layers 0 and 3, $r$ has hardly left zero, and each dot lies in its circle. A plain residual would have $r = 1$. In
+# layer 1 $r$ is more than half of that, and in layer 2 twice that: there, nearly all of the cloud has moved to the
+# right of zero. So the four layers made very different use of their one number; a fixed residual of 1 would suit none
+# of them.
 #
 # How large are the parts beside the MLP's own output?
 
@@ -465,11 +466,11 @@ print("after 100 steps:", evaluate(m, task))
 # 5. GELU passes a line through two units, so $2d$ more hidden units take the path in, exactly.
 #
 # **The paper's headline**, quoted from its tables: on GLUE with T5-base, an average of 86.57 for KronA^B_res, 86.28 for
-# KronA^B, 86.14 for KronA and 85.65 for full fine-tuning, with about 0.07 % of the numbers. The toy agrees about the cost at
-# inference, roughly. It does not agree about the order. In [docs/comparison](../docs/comparison/comparison.md), over five
-# tasks and three seeds, KronA answers 71 % and 70 % on the two models, KronA^B_res 56 % and 53 %, with 836 numbers against
-# 1,664 and 1,408. This lesson's runs say that the numbers are at least one reason. The paper gives all three about the same
-# budget.
+# KronA^B, 86.14 for KronA and 85.65 for full fine-tuning, with about 0.07 % of the numbers. The toy agrees that there
+# is a cost at inference, though a smaller one. It does not agree about the order. In
+# [docs/comparison](../docs/comparison/comparison.md), over five tasks and three seeds, KronA answers 71 % and 70 % on
+# the two models, KronA^B_res 56 % and 53 %, with 836 numbers against 1,664 and 1,408. This lesson's runs suggest that
+# these counts are at least one reason. The paper gives all three about the same budget.
 #
 # **Further reading.** Section 3 of the paper has the three methods. Lesson 19 has the parallel adapter, its nearest
 # relative with a bottleneck. The library's method is `minipeft/reparametrization/krona_res.py`.

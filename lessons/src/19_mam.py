@@ -86,7 +86,7 @@ draw.block(MAM(hidden=None).attach(copy.deepcopy(base)))
 # and a second matrix $P_v$: a bottleneck of width $n$, **beside** the attention. Only three things are different from an
 # adapter: the nonlinearity is a softmax, the gate $\lambda$ depends on the token, and what the branch gets, the text loses.
 #
-# Let us not believe it but compute both sides, for one head of a trained attention.
+# Let us check it, and compute both sides for an attention of the pretrained model.
 
 # %%
 from minipeft.gpt import attend
@@ -218,8 +218,8 @@ print("share of the prefix, layer by layer:", [f"{row.mean():.0%}" for row in sh
 print("the adapters say, beside the MLPs:  ", [f"{row.mean():.0%}" for row in says])
 
 # %% [markdown]
-# Ten keys that mean nothing take from a quarter to a half of the attention. A prefix is never neutral: what it gets, the text
-# loses. So MAM does **not** start as its base. The adapter alone does, to the last bit:
+# Ten keys that mean nothing take from a quarter to a little over a half of the attention. A prefix is never neutral:
+# what it gets, the text loses. So MAM does **not** start as its base. The adapter alone does, to the last bit:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -291,14 +291,17 @@ candidates = {
 draw.table(costs(base, candidates))
 
 # %% [markdown]
-# The parallel adapter alone keeps about half of full fine-tuning's activations, and a step takes about three quarters of the time.
-# The lowest adapter stands in the second half of block 0, so no gradient goes into block 0's attention, nor through its MLP:
-# the adapter stands beside it. With the prefix, the gradient has to go down there. So MAM costs about what its prefix costs.
-# While the network trains, MAM needs ten times the memory for gradients and Adam that it stores in the end.
+# The parallel adapter alone keeps about half of full fine-tuning's activations, and a step took about two thirds of the
+# time in this run. The lowest adapter stands in the second half of block 0, so no gradient goes into block 0's
+# attention, nor through its MLP: the adapter stands beside it. With the prefix, the gradient has to go down there. So
+# MAM costs about what its prefix costs. While the network trains, MAM needs ten times the memory for gradients and Adam
+# that it stores in the end.
 #
-# Neither insert can be **merged**. A prefix is no weight: there is no token whose key it could be. And between $D$ and $U$
-# stands a relu. So at inference the model computes two thin products a layer more, and every text carries $n$ more keys and
-# values in its cache:
+# Neither insert can be **merged**. A prefix is no weight: there is no token whose key it could be. And between $D$ and
+# $U$ stands a relu. So at inference the model computes two thin products a layer more. (In the table above, the noise
+# of the machine hides much of that. Measured with nothing else running, in
+# [docs/comparison](../docs/comparison/comparison.md), MAM's forward pass takes 120 % of the base's time.) And every
+# text carries $n$ more keys and values in its cache:
 
 # %%
 try:
@@ -376,8 +379,9 @@ for place, by_rate in found.items():
 # - **There is no ranking without the learning rate.** At 0.00075 all four are equally poor, and at 0.048 the order is another one.
 # - **A prefix alone** is too weak for this task. In MAM, with an adapter of 16 instead of 26, it does no harm, and MAM is at the
 #   top.
-# - **The scale moves the curve, and does not lift it.** With $s = 4$ the adapter reaches at 0.003 what takes a rate of 0.012 with
-#   $s = 1$; its top is no higher. Who compares at 0.003 alone will write that the scale doubles the accuracy.
+# - **The scale moves the curve, and does not lift it.** With $s = 4$ the adapter reaches at 0.003 what takes a rate of
+#   0.012 with $s = 1$; its top is no higher. If you compared at 0.003 alone, you would write that the scale doubles the
+#   accuracy.
 #
 # ## What the scale really does
 #
@@ -519,9 +523,9 @@ print("without the prefix: ", evaluate(without_prefix, task))
 #
 # ## Its nearest relatives
 #
-# The table of forms above has laid them side by side. In the course, the same bottleneck stands in lesson 03 behind each
-# sub-layer, in lesson 04 several times at one place, in lesson 18 with most of its numbers removed, and in lesson 20 behind a gate
-# that is learned, where here is a constant $s$.
+# The table of forms above has laid them side by side. In the course, the same bottleneck stands in lesson 03 behind
+# each sub-layer, in lesson 04 several times at one place, in lesson 18 with most of its numbers removed, and in lesson
+# 20 behind a learned gate in place of the constant $s$.
 #
 # Which is ahead, if each has its own best learning rate? From [docs/comparison](../docs/comparison/comparison.md), on this task and
 # model: means and deviations of three seeds, 200 steps, the rate chosen on validation data. *New words* are questions whose
@@ -536,8 +540,9 @@ print("without the prefix: ", evaluate(without_prefix, task))
 # | Houlsby's adapters of 16 | 27,200 | 79 ± 10 | 43 ± 10 |
 # | a prefix of 10 | 7,680 | 18 ± 10 | 21 ± 9 |
 #
-# Here MAM comes close to full fine-tuning, and on new words it is far ahead of it. It is not so on every task and model: over that
-# table's five tasks MAM answers 77 % on average on mini-gpt2, like LoRA, and 67 % on mini-llama, where LoRA answers 77 %.
+# Here MAM comes close to full fine-tuning, and on new words it is far ahead of it. This is not so on every task and
+# model: over that table's five tasks MAM answers 77 % on average on mini-gpt2, like LoRA, and 67 % on mini-llama, where
+# LoRA answers 77 %.
 
 # %% [markdown]
 # ## Your turn
@@ -620,8 +625,8 @@ print("after: ", evaluate(mine, task))
 # 2. The scaled parallel adapter stands beside the MLP and reads the stream $u$ before the norm: $u + \text{MLP}(\text{norm}(u)) + s\,A(u)$.
 # 3. MAM is both: a short prefix in the attention, a wide adapter beside the MLP.
 # 4. The adapter starts as nothing, the prefix does not. Neither can be merged.
-# 5. With Adam, a constant $s$ in front of a branch that starts at zero is a larger learning rate for $U$. Who compares methods must search
-#    the rate for each.
+# 5. With Adam, a constant $s$ in front of a branch that starts at zero is a larger learning rate for $U$. To compare
+#    methods, search the rate for each.
 #
 # **The paper's headline**, quoted from it: on XSum summaries (BART-large, ROUGE-2) MAM reaches 21.90 with 6.7 % of the numbers, where
 # full fine-tuning reaches 21.94, a prefix of 200 reaches 20.46, a sequential adapter 20.89 and LoRA beside the MLP 21.29.

@@ -26,8 +26,8 @@
 # | you need | rank; what a gradient is |
 # | time | 30 minutes to read and run, 55 for the exercises |
 #
-# At the end you will have written the weight of such a layer and the gradient of what is shared. You will know which part
-# of the method's small number of parameters does how much of the work, and one way to start it that kills it for ever.
+# At the end you will have written the weight of such a layer and the gradient of what is shared. You will know how much
+# of the work is done by which of its few numbers, and one way to start it that kills it for ever.
 
 # %%
 import copy
@@ -349,11 +349,12 @@ draw.table(
 )
 
 # %% [markdown]
-# They would not. Training does not bring the own $A$'s any nearer to each other: four directions hold as much of them after it
-# as they did of random ones. And in plain adapters there is not much more in common than in 16 directions that are all
-# alike (four of them would hold a quarter). So sharing is an order, not a discovery. But it is an order that costs little:
-# the accuracy stays, and the loss rises a bit with each step from 27,200 numbers to 5,440 and to 4,480. As with KronA in
-# lesson 16: many changes solve a task, and some of them are made of four patterns.
+# They would not. If each matrix has its own $A$'s, training does not bring them any nearer to each other: four
+# directions hold as much of them afterwards as of the random ones before. And plain adapters have not much more in
+# common than if all 16 directions were equally strong (four would then hold a quarter). So sharing is an order, not a
+# discovery. But it is an order that costs little: the accuracy hardly falls, and the loss rises a little from 27,200
+# numbers to 5,440 and again to 4,480. As with KronA in lesson 16: many changes solve a task, and some of them are made
+# of four patterns.
 #
 # (One thing this measure does not see: the $m$ numbers in the middle of an adapter have no order. Perhaps two adapters have
 # more in common after a reordering. We have not looked.)
@@ -415,9 +416,9 @@ for k in (1, 2, 4, 8, 16):
 draw.table(rows)
 
 # %% [markdown]
-# With the norms left out, so that what depends on $n$ can be seen. For Compacter almost nothing depends on it: only the $n^3$
-# shared numbers do, and they are there once. What $n$ buys is *rank*. A matrix made with $n$ products of rank-$r$ factors can
-# have rank $n^2 r$; with $n = 1$ it is $s\,t$ times a number, rank 1.
+# The norms are left out of this table, so that you see what depends on $n$. For Compacter almost nothing does: only the
+# $n^3$ shared numbers do, and they are there once. What $n$ buys is *rank*. A matrix made with $n$ products of rank-$r$
+# factors can have rank $n^2 r$; with $n = 1$ it is $s\,t$ times a number, rank 1.
 #
 # For PHM-Adapter there is a price on both sides: $2dm/n$ numbers in the $B_i$ fall with $n$, and $2n^3$ in the unshared $A_i$
 # rise. Now the same at the size of the paper's model, T5-base: 48 adapters, $d = 768$, $m = 24$.
@@ -479,11 +480,11 @@ candidates = {
 draw.table(costs(base, candidates))
 
 # %% [markdown]
-# Gradients and Adam's averages are as good as gone, and a task's file is about a fifth of the adapters'. That is what the
-# method is for. It does not save time: a step of Compacter takes about as long as one of full fine-tuning, clearly longer
-# than one with plain adapters, and it keeps a little more for the backward pass than they do. The reason is in
-# `forward`: instead of one product with a small matrix there are three steps with still smaller ones, and at this size each
-# step costs about the same, however little it computes. Compacter++ has half as many adapters and pays less.
+# Gradients and Adam's averages are nearly nothing, and a task's file is about a fifth of the adapters'. That is what
+# the method is for. It does not save time: a step of Compacter takes about as long as one of full fine-tuning, clearly
+# longer than one with plain adapters, and it keeps a little more for the backward pass than they do. The reason is in
+# `forward`: instead of one product with a small matrix there are three steps with still smaller ones, and at this size
+# each step costs about the same, however little it computes. Compacter++ has half as many adapters and pays less.
 #
 # [The comparison of all methods](../docs/comparison/comparison.md), measured on a quiet machine, says the same: 1.11 of full
 # fine-tuning's time for a step, and 1.35 of the base's for a forward pass.
@@ -604,9 +605,10 @@ print("after 100 steps:", evaluate(model, task))
 # 4. The norms train too. They are nearly half of Compacter++'s numbers in the paper, and do their share of the work.
 # 5. Small to store, not quick to run: unpack it after training, and it is an adapter again.
 #
-# **The paper's headline**: with T5-base and 0.047 % of the numbers trained (Compacter++), it is on par with full fine-tuning on
-# GLUE, and ahead of it on SuperGLUE and where data are few. The authors of KronA ran it again and report 85.82 on GLUE, where
-# full fine-tuning has 85.65; in their table it takes 181 % of the base's time at inference.
+# **The paper's headline**, quoted from it: with T5-base and 0.047 % of the numbers trained (Compacter++), it is on par
+# with full fine-tuning on GLUE, and ahead of it on SuperGLUE and where there are few data. The authors of KronA ran it
+# again and report 85.82 on GLUE, where full fine-tuning has 85.65; in their table it takes 181 % of the base's time at
+# inference.
 #
 # The toy agrees in part. In [docs/comparison](../docs/comparison/comparison.md), over three seeds and with a search for the
 # learning rate, Compacter is within a point of full fine-tuning on three of five tasks on mini-gpt2 (`opposite`, `reversing`,
