@@ -145,10 +145,11 @@ def state(root: Path, name: str) -> str:
 
 
 def copy(root: Path, out: Path) -> None:
-    """The course as it is handed out: lessons' data, and every exercise still to be written."""
+    """The course as it is handed out: the data that lessons read, and every exercise still to be written."""
     shutil.copytree(root / "lessons", out / "lessons", ignore=shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints"))
-    for folder in ("solutions", "tests/exercises"):
-        shutil.copytree(root / folder, out / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("solutions", "tests/exercises", "docs/comparison"):
+        if (root / folder).is_dir():
+            shutil.copytree(root / folder, out / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for topic in stubs.topics(root):
         write(out / "exercises" / f"{topic}.py", stubs.stub_of(root, topic))
 

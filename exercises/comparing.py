@@ -1,0 +1,96 @@
+# Write here, save, and check: `minipeft check`, or check() in the lesson.  (comparing, version 77799e22)
+"""Lesson 23, comparing: the counts of a change, a fair choice, a difference that is more than chance.
+
+Accuracies are between 0 and 1.  A method is compared over several seeds: the same training with other random numbers.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+# 23.1 Two counts of a change · medium · 10 minutes · 6 points
+def change_counts(before: list[Tensor], after: list[Tensor]) -> tuple[int, int]:
+    """Two of the three counts, from the parameters of a model before and after: (changed, rank).
+
+    Both lists hold the same vectors and matrices in the same order.  `changed` is how many single numbers have another
+    value than before.  `rank` is the largest rank that the change of a matrix has; 0 if no matrix has changed.
+    Vectors have no rank.
+    """
+    raise NotImplementedError("exercise 23.1")
+
+
+# 23.2 Find the mistakes: the pick of a learning rate · medium · 10 minutes · 4 points
+def fair_pick(rates: list[float], valid: list[list[float]], test: list[list[float]]) -> tuple[float, float]:
+    """Mistakes to find: the learning rate of a method, and the accuracy that a paper may report for it.
+
+    For each rate in `rates` there is a list in `valid`, the validation losses of several seeds, and one in `test`, the
+    test accuracies of the same seeds.  A loss that is not finite (math.nan, math.inf) is of a training that broke: its
+    rate is not to be chosen.  One rate at least has no such loss.
+
+    The code below runs, and its numbers look well: too well.  Put right how it chooses, and what it reports.
+    """
+    best = max(range(len(rates)), key=lambda i: max(test[i]))
+    accuracy = max(test[best])
+    return rates[best], accuracy
+
+
+# 23.3 More than chance? · easy · 10 minutes · 4 points
+def separation(a: list[float], b: list[float]) -> float:
+    """By how many of its own standard errors is the difference of two methods' means away from zero?
+
+    a and b are the accuracies of two methods over seeds, two or more each, maybe not equally many.  With m a mean, s^2
+    the variance of a sample (the squared differences from the mean, added up and divided by n - 1) and n the number of
+    seeds, return
+
+        (m_a - m_b) / sqrt(s_a^2 / n_a + s_b^2 / n_b)
+
+    Some of the accuracies differ, so the root isn't zero.  With three seeds, less than 2 or 3 is nothing to report.
+    """
+
+    raise NotImplementedError("exercise 23.3")
+
+
+# 23.4 The best that fits · medium · 10 minutes · 4 points
+def best_that_fits(
+    memory: int,
+    texts: int,
+    base_bytes: float,
+    frozen: list[int],
+    trained: list[int],
+    kept: list[int],
+    accuracy: list[float],
+) -> int:
+    """Which method to take: the position of the most accurate one whose training step fits into `memory` bytes.
+
+    Method i has frozen[i] numbers that do not train, in `base_bytes` bytes each, and trained[i] that do: these are
+    stored in fp32, with a gradient and Adam's two averages, also in fp32.  It keeps kept[i] bytes for the backward pass
+    of each of the `texts` in a batch.  Return -1 if none fits.
+    """
+    raise NotImplementedError("exercise 23.4")
+
+
+# 23.5 Nobody better everywhere · medium · 10 minutes · 5 points
+def not_beaten(costs: Tensor) -> list[int]:
+    """Which methods have something that no other one has: their positions, from the first to the last.
+
+    costs (methods, axes): on every axis, less is better (bytes, seconds, wrong answers).  One method beats another if
+    it is nowhere worse and somewhere better.  Methods that are equal everywhere don't beat each other.
+    """
+
+    raise NotImplementedError("exercise 23.5")
+
+
+# 23.6 Which are unfair? · easy · 5 minutes · 2 points
+def unfair() -> str:
+    """Which of these comparisons are unfair to one of their methods?  The letters in order, such as "AC".
+
+    A   Six learning rates were tried for each of the methods, and each is shown at the one of its lowest validation
+        loss.  The six are the same for all, but the methods end up with different ones.
+    B   All methods were trained with the learning rate that is best for full fine-tuning: the same for all.
+    C   For the new method the best of five seeds is shown, for the old one the number that its paper reports: a mean.
+    D   Each method was trained with three seeds, the same three for all.  Means and standard deviations are shown.
+    E   The new method's rank was chosen among five by its test accuracy.  The old one has no rank to choose.
+    """
+    raise NotImplementedError("exercise 23.6")
