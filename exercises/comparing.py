@@ -1,4 +1,4 @@
-# Write here, save, and check: `minipeft check`, or check() in the lesson.  (comparing, version 77799e22)
+# Write here, save, and check: `minipeft check`, or check() in the lesson.  (comparing, version 504cedc4)
 """Lesson 23, comparing: the counts of a change, a fair choice, a difference that is more than chance.
 
 Accuracies are between 0 and 1.  A method is compared over several seeds: the same training with other random numbers.
@@ -25,9 +25,9 @@ def change_counts(before: list[Tensor], after: list[Tensor]) -> tuple[int, int]:
 def fair_pick(rates: list[float], valid: list[list[float]], test: list[list[float]]) -> tuple[float, float]:
     """Mistakes to find: the learning rate of a method, and the accuracy that a paper may report for it.
 
-    For each rate in `rates` there is a list in `valid`, the validation losses of several seeds, and one in `test`, the
-    test accuracies of the same seeds.  A loss that is not finite (math.nan, math.inf) is of a training that broke: its
-    rate is not to be chosen.  One rate at least has no such loss.
+    For each rate in `rates` there is a list in `valid`, the validation losses of some seeds, and one in `test`, the
+    test accuracies of the same seeds; all rates have the same seeds.  A loss that is not finite (math.nan, math.inf)
+    is of a training that broke: its rate is not to be chosen.  One rate at least has no such loss.
 
     The code below runs, and its numbers look well: too well.  Put right how it chooses, and what it reports.
     """
@@ -66,7 +66,7 @@ def best_that_fits(
 
     Method i has frozen[i] numbers that do not train, in `base_bytes` bytes each, and trained[i] that do: these are
     stored in fp32, with a gradient and Adam's two averages, also in fp32.  It keeps kept[i] bytes for the backward pass
-    of each of the `texts` in a batch.  Return -1 if none fits.
+    of each of the `texts` in a batch.  No two are equally accurate.  Return -1 if none fits.
     """
     raise NotImplementedError("exercise 23.4")
 

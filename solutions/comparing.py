@@ -27,8 +27,8 @@ def fair_pick(rates: list[float], valid: list[list[float]], test: list[list[floa
     """Mistakes to find: the learning rate of a method, and the accuracy that a paper may report for it.
 
     For each rate in `rates` there is a list in `valid`, the validation losses of some seeds, and one in `test`, the
-    test accuracies of the same seeds; all rates have the same seeds.  A loss that is not finite (math.nan, math.inf) is of a
-    training that broke: its rate is not to be chosen.  One rate at least has no such loss.
+    test accuracies of the same seeds; all rates have the same seeds.  A loss that is not finite (math.nan, math.inf)
+    is of a training that broke: its rate is not to be chosen.  One rate at least has no such loss.
 
     The code below runs, and its numbers look well: too well.  Put right how it chooses, and what it reports.
     """

@@ -209,3 +209,9 @@ def test_every_built_notebook_has_a_source():
 def test_the_exercises_of_a_file_belong_to_one_lesson(topic):
     (number,) = {item.lesson for item in exercises(ROOT) if item.topic == topic}
     assert [name for name in build.lessons(ROOT) if name.startswith(f"{number:02d}_")]
+
+
+def test_the_copy_in_which_lessons_run_holds_the_data_they_read(tmp_path):
+    build.copy(ROOT, tmp_path)
+    assert (tmp_path / "docs" / "comparison" / "runs.csv").exists()
+    assert (tmp_path / "lessons" / "data" / "tasks.csv").exists()

@@ -280,7 +280,7 @@ panels[0].invert_yaxis()
 draw.show(
     fig,
     "The place of each method at six learning rates, as lines, and at its own best rate. Full fine-tuning and LoRA are among "
-    "the first at small rates and among the last at 0.1; BitFit and (IA)3 climb from the last places to the middle or better.",
+    "the first at small rates and between 15 and 20 at 0.1; BitFit and (IA)3 climb from the last places to the middle or better.",
 )
 
 # %%
@@ -291,7 +291,7 @@ for model in models:
 
 # %% [markdown]
 # At the three smallest rates full fine-tuning, FAR and MAM lead, on both models. At 0.01 it's UniPELT, LoRA and adapters. At
-# 0.1 it's Intrinsic SAID and Compacter, with FISH Mask or BitFit; there, full fine-tuning and LoRA are among the last. With
+# 0.1 it's Intrinsic SAID and Compacter, with FISH Mask or BitFit; there, full fine-tuning and LoRA stand between 15 and 20. With
 # "the same learning rate for all", each of these could be called the winner. On the right of the picture everybody is shown
 # at the rate that suits them.
 #
@@ -362,13 +362,13 @@ ax.invert_yaxis()
 ax.legend(frameon=False, loc="lower left", fontsize=8)
 draw.show(
     fig,
-    "For each method a bar from its best to its worst place over six sortings, with a mark for each seed and model. The first "
+    "For each method a bar from its best to its worst place over six orders, with a mark for each seed and model. The first "
     "two and the last three places are steady; in between, bars overlap over five places and more.",
 )
 
 # %% [markdown]
 # There are three groups. FAR and full fine-tuning are on top, and only SparseAdapter ever comes between them. The seven at the
-# bottom are the same in all six sortings: nobody crosses from place 14 to 15. Between them there is no order to speak of. S4
+# bottom are the same in all six orders: nobody crosses from place 14 to 15. Between them there is no order to speak of. S4
 # is fifth or fourteenth, BitFit eighth or fourteenth.
 #
 # Look at MAM too. On mini-gpt2 its three seeds agree on place 6 or 7, and on mini-llama on 12 or 13. The seeds of one
