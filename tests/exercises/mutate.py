@@ -218,10 +218,9 @@ def change(before: str, after: str) -> str:
 
 def marked(source: str, function: ast.FunctionDef) -> range:
     """The lines of its answer: what stands around it is given."""
-    lines = source.splitlines()
-    within = range(function.lineno, (function.end_lineno or 0) + 2)
-    found = {mark: n for n in within if n <= len(lines) for mark in (BEGIN, END) if lines[n - 1].strip() == mark}
-    return range(found[BEGIN], found[END])
+    marks = [line.strip() for line in source.splitlines()]
+    begin = marks.index(BEGIN, function.lineno)
+    return range(begin + 1, marks.index(END, begin) + 1)
 
 
 def mutants(source: str, topic: str, name: str) -> list[Mutant]:
