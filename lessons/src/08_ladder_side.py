@@ -13,9 +13,10 @@
 # %% [markdown]
 # # 08 · Ladder-Side Tuning: learn beside the model, not through it
 #
-# **The question.** Lesson 02 left a disappointment. LoRA and adapters do away with nearly all gradients and optimizer
-# states, but most of the *activations* stay: the gradient has to travel down to the lowest part that trains, through
-# everything that is frozen. Could we put all that trains where no gradient has to pass through the model at all?
+# **The question.** Lesson 02 ended with a disappointment. LoRA and adapters do away with nearly all gradients and
+# optimizer states, but most of the *activations* stay: the gradient has to travel down to the lowest part that trains,
+# through everything that is frozen. Could we put all that trains where no gradient has to pass through the model at
+# all?
 #
 # | | |
 # |---|---|
@@ -260,13 +261,14 @@ stream = x.numel() * c.width * 4 / 1e6
 print(f"the stream of this batch, b t d numbers: {stream:.2f} MB")
 
 # %% [markdown]
-# All lines are straight: that is lesson 02. But look at the slopes. Adapters and LoRA save a fifth and a third of what full
-# fine-tuning keeps for each block, and no choice of a smaller rank would help: they keep the frozen model's attention and
-# gelu, because the gradient has to come through. LST's slope is about a third of full fine-tuning's. And of that, the frozen
-# model has only the stream, 0.15 MB for each rung: a rung has a $D_i$ that trains, and a Linear that trains keeps what it
-# has read. All the rest belongs to the side, and it shrinks with $r$.
+# All lines are straight: that is lesson 02. But look at the slopes. Adapters and LoRA save about a fifth and a third of
+# what full fine-tuning keeps for each block, and a smaller rank would not help much: they keep what the frozen model's
+# attention and gelu need for their backward pass, because the gradient has to come through. LST's slope is about a
+# third of full fine-tuning's. And of that, the frozen model has only the stream, 0.15 MB for each rung: a rung has a
+# $D_i$ that trains, and a Linear that trains keeps what it has read. All the rest belongs to the side, and it shrinks
+# with $r$.
 #
-# With a rung at every fourth block, the other three cost nothing at all. They are computed and forgotten.
+# With a rung at every fourth block, nothing at all is kept of the other three. They are computed and forgotten.
 #
 # ## The gates
 #
@@ -386,10 +388,10 @@ draw.table(rows)
 #   with what it reads.
 # - **One rung does as well as four** on this task, as the picture suggested, with a third of the numbers. (The largest
 #   model in the paper, T5-3B, has one rung for its 24 blocks.)
-# - **LST has learnt the training words by heart.** Of words that the training data don't hold it names no opposite at all,
-#   where LoRA names nearly all. We think: the base knows these words, in its own directions; the side has learnt a map from
-#   states to answers, for the words it was shown. And the side can't ask: it gets the states that the frozen model makes of
-#   a question whose form it does not know, and nothing that trains can tell the model what to look for.
+# - **LST has learnt the training words by heart.** Of words that the training data don't hold it names no opposite at
+#   all, where LoRA names nearly all. We think: the base knows these words, in its own directions; the side has learnt a
+#   map from states to answers, for the words it was shown. And the side can't ask: the frozen model does not know the
+#   form of the question, and nothing that trains can tell it what to look for.
 # - **Starting at the base brings most of that back.** One more path, from the model's last state to the head, and three
 #   quarters of the unseen words are right. So a good part of what was lost was lost at the start.
 #
@@ -439,13 +441,13 @@ for line in table[1:4]:
     print(f"{line['']:9} saves {saved[0]:.0%} of the activations, {saved[1]:.0%} of all memory of a step")
 
 # %% [markdown]
-# Of the activations LST saves twice as much as LoRA. (In the other two piles, gradients and optimizer, LoRA saves nearly
-# everything already.) A step is quicker too, since there is no backward pass through the model: about three quarters of full
-# fine-tuning's time. Not less, for the forward pass through the model stays.
+# Of the activations LST saves twice as much as LoRA. (In the other two piles, gradients and optimizer, LoRA saves
+# nearly everything already.) A step is quicker too, since there is no backward pass through the model: about three
+# quarters of full fine-tuning's time. It is not less than that, because the forward pass through the model stays.
 #
-# And then there is a price for ever: at inference both networks run. In
-# [the comparison of all methods](../docs/comparison/comparison.md), measured on a quiet machine, a forward pass takes 1.44
-# times the base's. Merged LoRA takes none of that.
+# And then there is a lasting price: at inference both networks run. In [the comparison of all
+# methods](../docs/comparison/comparison.md), measured on a quiet machine, a forward pass takes 1.44 times the base's.
+# Merged LoRA takes none of that.
 #
 # ## It cannot be merged
 #
@@ -470,7 +472,7 @@ print("detached, the base as it was:", same)
 # | starts at the base | – | nearly | yes | no |
 # | folds into the base | – | no | yes | no |
 #
-# The fourth line is the price of the fifth.
+# No gradient passes through the frozen model; the price is that LST cannot change what this model computes.
 #
 # ## Your turn
 #
@@ -543,17 +545,18 @@ print("after 100 steps:", evaluate(model, task))
 #    more steps.
 # 5. A gate says how much is let through, not how much is needed.
 #
-# **The paper's headline**, from its abstract: LST saves 69 % of the memory of full fine-tuning, where other methods
-# save 26 %; that is 2.7 times as much. The toy agrees about the activations: compare the lines above. In a model as small
-# as this, with so short texts, the optimizer's part is large, so LoRA saves more of the whole than in the paper.
+# **The paper's headline**, quoted from its abstract: LST saves 69 % of the memory of full fine-tuning, where other
+# methods save 26 %; that is 2.7 times as much. The toy agrees about the activations: compare the lines above. In a
+# model as small as this, with so short texts, the optimizer's part is large, so LoRA saves more of the whole than in
+# the paper.
 #
-# In accuracy the toy is harder on LST than the paper, which reports higher accuracy than adapters and LoRA where memory is
-# scarce. In [docs/comparison](../docs/comparison/README.md), over three seeds with a search for the learning rate, 200
-# steps each, it gains on three of five tasks on mini-gpt2 and on two of five on mini-llama: 36 % and 30 % on average, where
-# LoRA reaches 77 %. With five times the steps `reversing` goes from 14 % to 99.5 % on mini-gpt2 (one run), but on unseen
-# words only from 0 to 2 %. We believe that two things differ. The paper's tasks ask for a label, which the states of T5 may
-# nearly hold; ours ask for words, and the base doesn't know the form of the question. And ten epochs of GLUE are far more
-# than 200 steps.
+# In accuracy the toy is harder on LST than the paper, which reports higher accuracy than adapters and LoRA where memory
+# is scarce. In [docs/comparison](../docs/comparison/README.md), over three seeds with a search for the learning rate,
+# 200 steps each, it gains on three of five tasks on mini-gpt2 and on two of five on mini-llama: 36 % and 30 % on
+# average, where LoRA reaches 77 %. With five times the steps `reversing` goes from 14 % to 99.5 % on mini-gpt2 (one
+# run), but on unseen words only from 0 to 2 %. We believe that two things differ. The paper's tasks ask for a label,
+# which the states of T5 may nearly hold; ours ask for words, and the base doesn't know the form of the question. And
+# the paper trains on GLUE for ten epochs, which is far more than 200 steps.
 #
 # **Further reading.** QST ([arXiv 2401.07159](https://arxiv.org/abs/2401.07159)) puts the side beside a quantised model and
 # mends the start. In the library, `minipeft/additive/ladder_side.py` is the method; what was left out above, `prune`, cuts

@@ -24,8 +24,8 @@
 # | you need | the sigmoid; the causal mask of an attention |
 # | time | 30 minutes to read and run, 50 for the exercises |
 #
-# At the end you will have written a gated prefix, know why the paper's gate must not be used in a GPT, and have seen that a
-# shut gate does not always shut.
+# At the end you will have written a gated prefix. You will know why the paper's gate must not be used in a GPT, and you
+# will have seen a shut gate that still lets something through.
 
 # %%
 import copy
@@ -108,9 +108,10 @@ with torch.no_grad():
         print(f"gates over the {over:5}: the first token's logits move by {moved:.0e}")
 
 # %% [markdown]
-# They do. Every gate has looked at the whole text, so the first token knows something about the last. In training the loss then
-# praises the model for what it has peeked at, and when it writes, there is nothing to peek at. AdapterHub's library has the
-# paper's gate in its GPT-2 too. For a task that only classifies whole texts it does no harm; to write, it is wrong.
+# They do. Every gate has looked at the whole text, so the first token knows something about the last. In training the
+# loss then rewards the model for what it has seen of the future, and when it writes a text, there is no future to look
+# at. AdapterHub's library has the paper's gate in its GPT-2 too. For a task that only classifies whole texts it does no
+# harm; to write, it is wrong.
 #
 # So here each token has its own gates. That is simple for LoRA and for the adapter. The prefix needs more care: a token's gate
 # scales the keys that *it* sees, so every query sees other keys. Exercise 20.3 asks how to do it without forming them all.
@@ -194,8 +195,9 @@ with torch.no_grad():
     print("the prefixes taken off as well:            ", torch.equal(shut(ids), base(ids)))
 
 # %% [markdown]
-# Not with its prefix. A learned key of zero has the score $q \cdot 0 = 0$, and $e^0 = 1$: it takes a share of the softmax, and its
-# value of zero brings nothing for it. A shut gate makes the prefix *silent*, and the text quieter. How much quieter?
+# Not with its prefix. A learned key of zero has the score $q \cdot 0 = 0$, and $e^0 = 1$: it takes a share of the
+# softmax, and its value of zero brings nothing for it. A shut gate makes the prefix *silent*, but it also makes the
+# text quieter. How much quieter?
 
 # %%
 from minipeft.gpt import attend
@@ -287,9 +289,10 @@ draw.show(
 )
 
 # %% [markdown]
-# They do most of their moving in the first fifty steps, and settle. The adapter is nearly shut in layer 0 and all but open in layer 2;
-# the prefix is shut the furthest in layer 2, LoRA at the values in layer 1. No part is shut everywhere. The paper thinks of gates that
-# choose among the parts; these choose among the *layers* of each part.
+# They move far in the first fifty steps, and after a hundred most have settled. In the end the adapter is nearly shut
+# in layer 0 and all but open in layer 2; the prefix is shut the furthest in layer 2, LoRA at the values in layer 1. No
+# part is shut everywhere. The paper thinks of gates that choose among the parts; these choose, for each part, among the
+# *layers*.
 #
 # Those are means. A gate can say another number for each token. On the left, all tokens of 50 questions: the bar reaches from the
 # tenth to the ninetieth percentile, the dot is the mean, and the red line is where all began. On the right one question, token by
@@ -378,10 +381,10 @@ draw.table([{"gates": name, "accuracy": f"{evaluate(m, task).accuracy:.1%}"} for
 #
 # ## Are gates that learn better than gates that stand still?
 #
-# That was a trained model whose gates were touched afterwards. The fair question is another one: train the same three parts with
-# gates that do *not* learn, held open or held half open from the first step to the last. From all 1,000 examples, and from 100
-# of them, since the paper finds its gates most useful where data are few. Three seeds each; `python benchmarks/unipelt_gates.py`
-# made the file.
+# That was a trained model whose gates were changed afterwards. The fair question is another one: train the same three
+# parts with gates that do *not* learn, held open or held half open from the first step to the last. From all 1,000
+# examples, and from 100 of them, since the paper finds its gates most useful where there are few data. Three seeds
+# each; `python benchmarks/unipelt_gates.py` made the file.
 #
 # **Predict first.** Which is ahead?
 
@@ -418,9 +421,10 @@ for way in ways:
     print(f"{ways[way][0] + ':':18}", *means, sep="  ")
 
 # %% [markdown]
-# Not the gates that learn. From 1,000 examples the gates that stand still are ahead by a few points; from 100, and on new words, the
-# seeds spread more than the three ways differ. So here the three parts make UniPELT good, and the gates do not. A part that was
-# trained with a gate needs it, as the table above shows; a part that was trained without does not miss it.
+# Not the gates that learn. From 1,000 examples the gates that stand still are ahead by a few points; from 100, and on
+# new words, the seeds spread more than the three ways differ. So what makes UniPELT good here is its three parts, not
+# its gates. A part that was trained with a gate needs it, as the table above shows; a part that was trained without
+# does not miss it.
 #
 # The paper finds otherwise: with a prefix and an adapter alone, gates bring its mean from 82.23 to 83.12. That is less than one
 # point, on other tasks, with gates over the whole text. And ours is one task at one learning rate, the one that suits the gates that
@@ -444,7 +448,8 @@ print(numbers, "kept:", c.layers * sum(numbers.values()))
 print(counts(model))
 
 # %% [markdown]
-# There is no rank: no weight of the base becomes another one, since the change of $W_q$ is $g(x)\,BA$, another matrix for every token.
+# There is no rank: no weight of the base gets a new fixed value, since the change of $W_q$ is $g(x)\,BA$, another
+# matrix for every token.
 #
 # Memory, time, and what is stored:
 
@@ -462,10 +467,11 @@ candidates = {
 draw.table(costs(base, candidates))
 
 # %% [markdown]
-# UniPELT is the dearest of the five. It keeps more activations than full fine-tuning, and a step takes longer than full
-# fine-tuning's: every small part and every gate keeps what it needs for its own gradient, and the heads of the attention are twice as
-# wide. Its forward pass is the slowest too. In [docs/comparison](../docs/comparison/comparison.md), measured on a quiet machine, a step
-# takes 130 % of full fine-tuning's time, and a forward pass 148 % of the base's.
+# UniPELT costs the most of the five. It keeps more activations than full fine-tuning, and a step takes longer than full
+# fine-tuning's: every small part and every gate keeps what it needs for its own gradient, and the heads of the
+# attention are twice as wide. Its forward pass is the slowest too. In
+# [docs/comparison](../docs/comparison/comparison.md), measured on a quiet machine, a step takes 130 % of full
+# fine-tuning's time, and a forward pass 148 % of the base's.
 #
 # The paper reports, for BERT-base, 127 % of full fine-tuning's time at inference, and only 67 % of it in training. Our toy does not
 # agree on training. We think that it is too small: its matrices are so narrow that a gate takes nearly as long as what it gates.

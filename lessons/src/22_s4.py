@@ -172,18 +172,19 @@ print("trains in layers 0, 2, 6 and 10:", *(f"{sum(planned[i].values()):,}" for 
 print("trains in all:", f"{sum(sum(layer.values()) for layer in planned):,}")
 
 # %% [markdown]
-# All bars end just below the same line: that is "uniform over layers". The rounding down costs a little. Half a per
-# cent of a model is not much, once it is divided: a rank of 8, a bottleneck of 13 to 16, a prefix of 7 to 16.
+# All bars end just below the same value, a layer's part of 51,850 numbers: that is "uniform over layers". The rounding
+# down costs a little. Half a per cent of a model is not much, once it is divided: a rank of 8, a bottleneck of 13 to
+# 16, a prefix of 7 to 16.
 #
 # ## What to mind in the survey's section
 #
 # The survey gives no listing here, only the plan. Five things to know when you read it:
 #
 # - **It tells the groups as if they were given.** They are the outcome of the search, like everything else in the plan.
-#   Equal, growing and shrinking groups were tried as well (we know this second hand).
+#   Equal, growing and shrinking groups were tried as well (so it is usually described; not checked against the paper).
 # - **"Uniformly across the layers (not groups)"** is right, and easy to misread. The cell below shows the difference.
-# - **The plan is one for T5-base.** As far as we could find out, the authors' search on T5-3B gave another one: P L, A
-#   L, P B L, A P B. We know this second hand.
+# - **The plan is one for T5-base.** The authors' search on T5-3B is said to have given another one: P L, A L, P B L, A
+#   P B (not checked either).
 # - **"Automated search"** is a greedy choice in four stages, from random samples, guided by people: the groups first,
 #   then how much each layer gets, then which groups train, and the methods last.
 # - It says neither how long the groups are, nor how a layer's part is divided among its methods, nor which end G1 is.
@@ -250,7 +251,7 @@ except ValueError as error:
 # %% [markdown]
 # A layer's part is then too small for a bottleneck and a rank of one each. And the biases of one block, which the
 # groups G3 and G4 train, are more than the whole part: the smaller a model, the larger the share of its biases. So in
-# this lesson $\rho$ is 0.02, the library's default. Even so the sizes are tiny:
+# this lesson $\rho$ is 0.02, the library's default. Even so, the sizes are very small:
 
 # %%
 for part in S4().parts(base):
@@ -351,9 +352,10 @@ candidates = {"full fine-tuning": FullFineTuning(), "S4": S4(), "LoRA, rank 6": 
 draw.table(costs(base, candidates))
 
 # %% [markdown]
-# The rows of S4 and of LoRA train about as many numbers. S4 is a little dearer to run: it keeps some more for the
-# backward pass, and what stays beside the base has to be computed at inference too. Measured with nothing else running,
-# a step of S4 takes 0.89 of full fine-tuning's, and a forward pass 1.12 of the base's
+# The rows of S4 and of LoRA train about as many numbers. S4 costs a little more to run: it keeps some more for the
+# backward pass, and what stays beside the base has to be computed at inference too. (The forward times of this table
+# don't show it: merged, LoRA is the plain model, and that its time differs from full fine-tuning's is noise.) Measured
+# with nothing else running, a step of S4 takes 0.89 of full fine-tuning's, and a forward pass 1.12 of the base's
 # ([docs/comparison](../docs/comparison/comparison.md), this model).
 #
 # ## Merging, as far as it goes
@@ -553,10 +555,11 @@ print(counts(model))
 # 4. It does not start as the base, because of the prefixes, and it folds in part.
 # 5. A plan that was found by a search belongs to the model, the tasks and the budget of that search.
 #
-# **The paper's headline**, which we quote second hand: on GLUE with T5-base and half a per cent of the numbers, S4 is
-# about 2.4 points above the best single method, and 1.2 above full fine-tuning. The toy does not agree. Over the five
-# tasks of [the comparison](../docs/comparison/comparison.md) S4 reaches 76 % on mini-gpt2, LoRA 77 %, full fine-tuning
-# 94 %; and on the task of this lesson LoRA in every layer is better at the same price.
+# **The paper's headline**, as it is usually quoted (not checked against the paper's tables): on GLUE with T5-base and
+# half a per cent of the numbers, S4 is about 2.4 points above the best single method, and 1.2 above full fine-tuning.
+# The toy does not agree. Over the five tasks of [the comparison](../docs/comparison/comparison.md) S4 reaches 76 % on
+# mini-gpt2, LoRA 77 %, full fine-tuning 94 %; and on the task of this lesson LoRA in every layer is better at the same
+# price.
 #
 # **Further reading.** The paper's section 4 is the search. Zhou et al., 2023, *AutoPEFT* ([arXiv
 # 2301.12132](https://arxiv.org/abs/2301.12132)), lets Bayesian optimisation choose the layers and the sizes. The
