@@ -252,3 +252,14 @@ def test_links_lead_somewhere(page):
         file, _, head = link.partition("#")
         assert not file or ((ROOT / page).parent / file).exists(), f"{page}: {link} leads nowhere"
         assert file or head in heads, f"{page}: no heading for {link}"
+
+
+def test_glossary_names_lessons_that_say_so():
+    """Its terms are in order, and each one occurs in the lesson that it is said to be explained in."""
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| \[\d\d\]\(\.\./lessons/(\w+)\.ipynb\) \|$", text, re.M)
+    terms = [term.lower() for term, _ in rows]
+    assert len(rows) == text.count("\n| ") - 1 and terms == sorted(terms)
+    for term, lesson in rows:
+        source = (ROOT / "lessons" / "src" / f"{lesson}.py").read_text(encoding="utf-8")
+        assert term.lower() in re.sub(r"\s*\n#?\s*", " ", source).lower(), f"{lesson} does not speak of {term}"
