@@ -422,8 +422,8 @@ print(f"block 3 alone: {one[3]:.1f} MB, block 3 and all above: {above[3]:.1f} MB
 
 # %% [markdown]
 # What counts is how *low* the lowest trained number lies, much more than how many train. Train a handful of numbers at
-# the embedding, and the whole mountain is kept: prompt tuning (lesson 05) is of that kind, and trains less than all
-# others. Ladder side-tuning (lesson 08) is built around this picture: it puts a small network *beside* the model, and
+# the embedding, and the whole mountain is kept: prompt tuning (lesson 05) is of that kind, although it trains very few
+# numbers. Ladder side-tuning (lesson 08) is built around this picture: it puts a small network *beside* the model, and
 # lets no gradient into the model at all.
 
 # %% [markdown]

@@ -24,8 +24,9 @@
 # | you need | mean and standard deviation |
 # | time | 30 minutes to read and run, 55 for the exercises |
 #
-# This lesson trains little. It reads 640 runs that are done, and asks what they say. At the end you will have a rule for what
-# counts as a difference, a rule for what to throw away, and a list of things to look for in the next paper.
+# This lesson trains little. It reads 640 runs that are done (ten of them of the untuned base), and asks what they say.
+# At the end you will have a rule for what counts as a difference, a rule for what to throw away, and a list of things
+# to look for in the next paper.
 
 # %%
 import copy
@@ -60,9 +61,9 @@ print(len(results.trials), "trials of learning rates, before that")
 # training step holds), in **computation** (how long it takes), in **accuracy**, and at **inference** (what is left to pay
 # when the training is over). A gain on one axis promises nothing on another.
 #
-# Here are all twenty on all five, for one of the two models. A step's memory is what grows with the method: what is kept for
-# the backward pass, and 12 bytes of gradient and Adam for each number that trains (lesson 02). What merges costs nothing at
-# inference, so there the ratio is 1.
+# Here are all twenty on all five, for one of the two models. A step's memory is what grows with the method: what is
+# kept for the backward pass, and 12 bytes of gradient and Adam for each number that trains (lesson 02). What merges
+# costs nothing extra at inference, so there the ratio is 1.
 
 
 # %%
@@ -98,9 +99,9 @@ for model in models:
 # would hardly use: KronA^B_res has the smallest file and 44 to 47 % of its answers wrong, LST the smallest memory and 64 to
 # 70 %. The winner on one axis is often the one that gave up the others.
 #
-# "Best" needs another meaning. One that asks for nothing but the numbers: **a method is out if another one is nowhere worse
-# and somewhere better.** Whoever prefers the beaten one, for whatever reason on these axes, should take the other. You write
-# this rule in exercise 23.5.
+# "Best" needs another meaning. One that asks for nothing but the numbers: **a method is out if another one is nowhere
+# worse and somewhere better.** We say that it is *beaten*: whatever you care for on these axes, the other one gives you
+# at least as much. You write this rule in exercise 23.5.
 
 # %%
 not_beaten = learner("23.5")
@@ -117,10 +118,10 @@ print("in both:", ", ".join(m for m in methods if m in both))
 # front, and most methods stand somewhere on it. LoRA and (IA)³, BitFit, KronA and S4 are on it for both models, and so are
 # full fine-tuning and FAR, at the end where accuracy is all that counts.
 #
-# Those that are beaten on both models: look at what they were made for. AdaMix and DiffPruning need many more than 200 steps.
-# Prompt Tuning needs a larger model, and IPT a hundred related tasks. A toy can't give them that. So the second answer is:
-# *a comparison speaks of its own conditions.* (And the rule takes every number at its word. Those that are out on one model
-# only are beaten by a hair; what a hair is, we see further below.)
+# Those that are beaten on both models: look at what they were made for. AdaMix and DiffPruning need many more than 200
+# steps. Prompt Tuning needs a larger model, and IPT a hundred related tasks. A toy can't give them that. So the second
+# answer is: *a comparison speaks of its own conditions.* (And the rule takes every number at its word. Some of those
+# that are out on one model only are beaten by a very small difference; what counts as small, we see further below.)
 #
 # ## Three counts
 #
@@ -161,9 +162,10 @@ same_budget = {
 draw.table(costs(base, same_budget))
 
 # %% [markdown]
-# The gradients and Adam are the same to within 4 kB, as they must be. What is kept for the backward pass is not: Prompt Tuning
-# keeps more than two and a half times as much as BitFit, and its step takes about three times as long: with each text of 24
-# tokens go 45 vectors through all layers. A budget of numbers is a budget of *storage*. If your limit is memory or time, compare at equal memory or time.
+# The gradients and Adam are the same to within 4 kB, as they must be. What is kept for the backward pass is not: Prompt
+# Tuning keeps more than two and a half times as much as BitFit, and its step takes nearly three times as long: with
+# each text of 24 tokens, 45 more vectors go through all layers. A budget of numbers is a budget of *storage*. If your
+# limit is memory or time, compare at equal memory or time.
 #
 # The same on all methods: accuracy against the numbers that train, and against the bytes that a step holds.
 
@@ -207,8 +209,8 @@ draw.show(
 #
 # ## The learning rate decides
 #
-# Now the most frequent way to be unfair. It is done in the best of intentions: everything the same for all, *also the learning
-# rate*.
+# Now a frequent way to be unfair. It is done with the best of intentions: everything the same for all, *also the
+# learning rate*.
 #
 # **Predict first.** Full fine-tuning, LoRA and BitFit learn the past tense of verbs, 100 steps each. Once with a learning rate
 # of 0.001, once with 0.03. Who is ahead?
@@ -229,8 +231,8 @@ draw.table(rows)
 # Choose the rate, and you have chosen the winner. At 0.001 full fine-tuning is perfect and BitFit has learnt nothing. At 0.03
 # BitFit and LoRA are nearly perfect, and full fine-tuning has lost everything.
 #
-# One reason: the fewer numbers there are, the further each of them has to move. Nobody has done anything wrong here, except to
-# put a single row of this table into a paper.
+# A likely reason: the fewer numbers train, the further each of them has to move. Nobody has done anything wrong here,
+# except to put a single row of this table into a paper.
 #
 # The search has tried all methods with six rates, on five tasks. At each rate we can sort them, by their mean place over the
 # tasks in validation loss.
@@ -325,10 +327,10 @@ print(f"the best of six by the test: {measured.max(1).values.mean():.1%}")
 print(f"the best of thirty:          {measured.reshape(2000, 30).max(1).values.mean():.1%}")
 
 # %% [markdown]
-# Three or four points for nothing, and six for who tries thirty. Many papers report gains of one point. And note the first
-# line: 200 questions alone make a spread of almost three points, whatever the method.
+# Three or four points for nothing, and nearly six if you try thirty rates. Many papers report gains of one point. And
+# note the first line: 200 questions alone make a spread of almost three points, whatever the method.
 #
-# Exercise 23.2 has this mistake in it, and another one, of the same kind.
+# Exercise 23.2 has this mistake in it, and another one of the same kind.
 #
 # ## Seeds: what is a difference?
 #
@@ -371,9 +373,9 @@ draw.show(
 # bottom are the same in all six orders: nobody crosses from place 14 to 15. Between them there is no order to speak of. S4
 # is fifth or fourteenth, BitFit eighth or fourteenth.
 #
-# Look at MAM too. On mini-gpt2 its three seeds agree on place 6 or 7, and on mini-llama on 12 or 13. The seeds of one
-# model are sure of something that the other model denies. Seeds show one kind of chance only; other tasks and other models are
-# others.
+# Look at MAM too. On mini-gpt2 its three seeds put it on places 5 to 7, and on mini-llama on 12 or 13. The seeds of
+# each model agree with one another, and the two models do not. Seeds show one kind of chance only; other tasks and
+# other models are others.
 #
 # When may you say "A is better than B"? The mean of three seeds is itself uncertain. It has a **standard error**, the spread
 # over seeds divided by $\sqrt{3}$. Two means differ, if their difference is large beside its own standard error:
@@ -408,14 +410,14 @@ print("lora:", *(f"{model} {cell(scores[model, 'lora'], 1)}" for model in models
 draw.table(rows)
 
 # %% [markdown]
-# Ahead of LoRA on both models: full fine-tuning, and FAR, which is nearly half of it. Nobody else. SparseAdapter is 7.5 points
-# ahead on mini-gpt2, and that means nothing: one of three seeds has learnt the code words of `cipher`, the others haven't. On
-# mini-llama it's 11 points, and they agree. UniPELT and adapters can't be told from LoRA. MAM is as good on one model and far
-# behind on the other. KronA, Compacter, BitFit and (IA)³ are behind; mind that they have a seventh to a third of its
-# numbers.
+# Ahead of LoRA on both models: full fine-tuning, and FAR, which is nearly half of it. Nobody else. SparseAdapter is 7.5
+# points ahead on mini-gpt2, and that means nothing: one of three seeds has learnt the code words of `cipher`, the
+# others haven't. On mini-llama it's 11 points, and they agree. UniPELT, adapters and S4 can't be told from LoRA. MAM is
+# as good on one model and far behind on the other. KronA, Compacter, BitFit and (IA)³ are behind (Compacter on
+# mini-llama just misses our limit); but they have only about a seventh to a third of its numbers.
 #
-# Two warnings. Who looks at twenty-two such numbers will find a 3 by chance now and then. And the rows are no ranking: that
-# two methods can't be told apart from LoRA does not say that they are alike.
+# Two warnings. If you look at twenty-two such numbers, you will find a 3 by chance now and then. And the rows are no
+# ranking: that two methods can't be told apart from LoRA does not say that they are alike.
 #
 # ## In domain, out of domain, and what is forgotten
 #
@@ -449,16 +451,16 @@ draw.show(
 )
 
 # %% [markdown]
-# On the left, near the line is good. LoRA, S4, BitFit and (IA)³ lose about 8 points or less on the way to other words. Full fine-tuning
-# falls from 98 to 38 %, FAR from 99 to 54, and LST to nothing. Those who may change much learn *these words* by heart. The winner
-# of the table above is in the middle of this one.
+# On the left, near the line is good. LoRA, S4, BitFit and (IA)³ lose about 8 points or less on the way to other words.
+# Full fine-tuning falls from 98 to 38 %, FAR from 99 to 54, and LST to nothing. These three have learnt *these words*
+# by heart. The winner of the table above is in the middle of this picture.
 #
 # On the right, low is good, and everybody has forgotten something: LoRA's 13 is much more than 2.7, and LST's network no longer
 # lets anything pass that isn't the task. Remember what freezing promises: not that the tuned model still knows everything, but
 # that the base is still there. Take the method out, and the stories are back, bit for bit.
 #
-# The search looked at the task alone, so it liked large steps. If forgetting matters to you, it belongs into what you choose
-# by, and not into an afterthought.
+# The search looked at the task alone, so it liked large steps. If forgetting matters to you, measure it when you
+# choose, and not afterwards.
 #
 # ## Which method, when?
 #
@@ -543,9 +545,9 @@ print("changed, rank, of the product in double precision:", change_counts(before
 print("the library:", counts(tuned))
 
 # %% [markdown]
-# The rounding of single precision is a tiny change of *full* rank. Seen closely enough, every measured matrix has full rank. So
-# who reports a rank has to say what counts as zero; the library forms the product in double precision, and takes what is
-# smaller than its rounding for nothing.
+# The rounding of single precision is a tiny change of *full* rank. Seen closely enough, every measured matrix has full
+# rank. So whoever reports a rank has to say what counts as zero; the library forms the product in double precision, and
+# counts as zero what is smaller than its rounding.
 
 # %% [markdown]
 # 23.2 is the choice of a learning rate, with its mistakes.
@@ -601,7 +603,7 @@ check("23.6")
 # 1. **The same search for all?** How many settings were tried for the new method, and how many for the old ones? Are the old
 #    numbers copied from other papers?
 # 2. **Chosen on what?** If the text doesn't name validation data, assume the test data.
-# 3. **How many seeds, and how far apart?** A mean without a spread is one number less than it seems.
+# 3. **How many seeds, and how far apart?** A mean without a spread says less than it seems to say.
 # 4. **Which parameters were counted?** Train, changed, rank; and what does the file hold?
 # 5. **What was measured, what was counted?** "Efficient" in numbers is not efficient in memory, time, or at inference.
 # 6. **More than one model, more than one task**, and one of them out of domain.
