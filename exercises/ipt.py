@@ -1,0 +1,70 @@
+# Write here, save, and check: `minipeft check`, or check() in the lesson.  (ipt, version 05fdab65)
+"""Lesson 07, Intrinsic Prompt Tuning: a prompt out of a few numbers.
+
+Letters: n vectors of a prompt, d width of the model, k numbers in the middle, m hidden numbers of the decoder, s tasks.
+Weights are stored as in nn.Linear.  A prompt (n, d) as one row is n d numbers: its vectors, one after the other.
+The encoder is E (k, n d) and e (k,); the decoder is W1 (m, k), b1 (m,), W2 (n d, m), b2 (n d,).
+"""
+
+import torch
+from torch import Tensor
+
+
+# 07.1 From k numbers to a prompt · easy · 5 minutes · 2 points
+def ipt_decode(z: Tensor, W1: Tensor, b1: Tensor, W2: Tensor, b2: Tensor, n: int) -> Tensor:
+    """The prompt that the decoder makes of k numbers:  W2 tanh(W1 z + b1) + b2, written as n vectors.
+
+    z (k,), W1 (m, k), b1 (m,), W2 (n d, m), b2 (n d,)  ->  (n, d)
+    """
+    raise NotImplementedError("exercise 07.1")
+
+
+# 07.2 Through the bottleneck · medium · 10 minutes · 3 points
+def ipt_rebuild(
+    P: Tensor, E: Tensor, e: Tensor, W1: Tensor, b1: Tensor, W2: Tensor, b2: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A source task's prompt after it has gone through k numbers, and how far it is from what it was.
+
+        z = E P + e        P as one row; no nonlinearity here
+        P* = W2 tanh(W1 z + b1) + b2
+
+    P (n, d), E (k, n d), e (k,), and the decoder as above.  Returned are P* (n, d) and the error, a single number: the
+    mean of the squared differences of P* and P.
+    """
+    raise NotImplementedError("exercise 07.2")
+
+
+# 07.3 Find the two mistakes: what z learns from · medium · 10 minutes · 3 points
+def ipt_gradient(G: Tensor, z: Tensor, W1: Tensor, b1: Tensor, W2: Tensor) -> Tensor:
+    """Two mistakes to find: what z learns from, by the chain rule and without autograd.
+
+    G (n, d) is the gradient of the loss with respect to the prompt  P = W2 tanh(W1 z + b1) + b2.  Returned is the
+    gradient with respect to z, (k,).  (The derivative of tanh(h) is 1 - tanh(h)^2.)
+
+    The code below runs and gives k numbers.  Find what is wrong and put it right.
+    """
+    hidden = W1 @ z + b1  # (m,)
+    at_hidden = W2.T @ G.T.flatten()  # (m,)
+    return W1.T @ (at_hidden * (1 - hidden**2))
+
+
+# 07.4 How much of it do the others hold? · medium · 15 minutes · 3 points
+def ipt_explained(change: Tensor, others: Tensor) -> Tensor:
+    """How much of what one prompt has learned lies in the space that other prompts have learned.
+
+    change (n, d): a task's prompt minus the start of its training.  others (s, n, d): the same of s other tasks.
+    The best that can be made of the others is  sum_i a_i others_i  with the numbers a_1 ... a_s that bring it nearest
+    to `change`.  Returned is the share of the squared length of `change` that this best one holds, a single number: 0
+    if the change is at a right angle to all others, 1 if it is a sum of multiples of them.
+    """
+    raise NotImplementedError("exercise 07.4")
+
+
+# 07.5 What trains, and how wide the space is · easy · 10 minutes · 3 points
+def ipt_counts(n: int, d: int, m: int, k: int) -> tuple[int, int, int]:
+    """Three numbers: (what trains while the subspace is learned, what trains for a new task, in how many dimensions).
+
+    The subspace: E, e, W1, b1, W2, b2 train.  A new task: z trains.  The dimensions: take all prompts that the decoder
+    can make, for every z there is, and subtract b2; how many directions does it take, at most, to write them as sums?
+    """
+    raise NotImplementedError("exercise 07.5")
