@@ -90,7 +90,7 @@ print(f"of {sum(p.numel() for p in base.parameters()):,} in the model")
 # | mathematics | matrix products, rank, gradients; everything else is explained where it is used |
 # | transformers | you have heard of them; lesson 01 builds the one we use |
 # | a machine | any laptop; two processor cores are enough, no GPU, no network |
-# | time | 20 to 30 minutes to read a lesson, 30 to 60 for its exercises; about 25 hours for everything |
+# | time | 20 to 35 minutes to read a lesson, 30 to 70 for its exercises; about 30 hours for everything |
 #
 # ## How a lesson works
 #
@@ -131,13 +131,13 @@ progress()
 # | you want | lessons | hours |
 # |---|---|---|
 # | the idea, and the method everybody uses | 01, 02, 15 | 4 |
-# | to understand what the methods have in common | 01, 02, 03, 06, 10, 15, 19, 23 | 9 |
+# | to understand what the methods have in common | 01, 02, 03, 06, 10, 15, 19, 23 | 10 |
 # | to train a large model on a small machine | 02, 08, 15, 24 | 5 |
-# | everything | 01 to 24, in order | 25 |
+# | everything | 01 to 24, in order | 30 |
 #
-# The first four lessons are here: this one, [01 the mini GPT](01_mini_gpt.ipynb), [02 where memory
-# goes](02_where_memory_goes.ipynb) and [15 LoRA](15_lora.ipynb). The others carry their final numbers: 03 to 22 are the
-# methods in the order of the survey, 23 compares them, 24 is about real weights. `minipeft list` shows what your copy has.
+# Lessons [01, the mini GPT](01_mini_gpt.ipynb), and [02, where memory goes](02_where_memory_goes.ipynb), lay the
+# ground. 03 to 22 are the methods in the order of the survey, 23 compares them, 24 is about real weights.
+# `minipeft list` shows what your copy has.
 #
 # ## Notation
 #
@@ -155,7 +155,7 @@ progress()
 # | $L$ | layers, or blocks | 4 |
 # | $r$ | rank of a change (LoRA), $\alpha$ its scale | |
 # | $m$ | bottleneck of an adapter | |
-# | $p$ | length of a learned prompt or prefix | |
+# | $n$ | length of a learned prompt or prefix | |
 # | $W$, $\Delta W$ | a weight, `(d_out, d_in)` as in PyTorch, and its change | |
 # | $x$, $y$ | what goes into a module, `(b, t, d)`, and what comes out | |
 # | $\theta$ | all parameters of the model together | |

@@ -567,7 +567,8 @@ draw.show(
 print(f"at 512 tokens: {whole[-1]:.1f} ms without a cache, {single[-1]:.1f} ms with one")
 
 # %% [markdown]
-# With a cache the line is as good as flat. Not quite: the one query still looks at all keys, but at these lengths that is little beside the rest.
+# With a cache the line is nearly flat. Not quite: the one query still looks at all keys, but at these lengths that is
+# little beside the rest.
 #
 # ### What the cache costs
 #

@@ -614,9 +614,9 @@ draw.show(
 # The parts are only about equal: norms, gelu and softmax take their share of the first two, and LoRA's own small
 # products cost something too.
 #
-# This answers the question that maintainers of LoRA libraries hear most often: *I train one per cent of the numbers,
-# why is it not a hundred times faster?* What a method saves in time it saves mostly by what memory allows: a larger
-# batch, no recomputation, one card instead of four.
+# This answers a question that many people ask: *I train one per cent of the numbers, why is it not a hundred times
+# faster?* What a method saves in time it saves mostly by what memory allows: a larger batch, no recomputation, one card
+# instead of four.
 
 # %% [markdown]
 # ## On paper, for large models
