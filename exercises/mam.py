@@ -1,4 +1,4 @@
-# Write here, save, and check: `minipeft check`, or check() in the lesson.  (mam, version c845a689)
+# Write here, save, and check: `minipeft check`, or check() in the lesson.  (mam, version d7ae519a)
 """Lesson 19, MAM: a short prefix in the attention and a scaled adapter beside the MLP.
 
 Letters: b batch, t tokens, d the model's width, m the adapter's width, n the length of the prefix, e a head's width,
@@ -22,12 +22,17 @@ def parallel_adapter(u: Tensor, n: Tensor, mlp: Tensor, D: Tensor, c: Tensor, U:
     raise NotImplementedError("exercise 19.1")
 
 
-# 19.2 The prefix's share · medium · 10 minutes · 4 points
-def prefix_share(q: Tensor, k: Tensor, P_k: Tensor) -> Tensor:
-    """How much of each token's attention goes to the prefix: one number between 0 and 1 for each of t tokens.
+# 19.2 The scale in the first step · medium · 10 minutes · 4 points
+def first_step(h: Tensor, g: Tensor, s: float, lr: float) -> tuple[Tensor, Tensor]:
+    """What a scaled branch says after the first step of training: with Adam, and with plain gradient descent.
 
-    One head: q and k (t, e), P_k (n, e)  ->  (t,).  Scores are divided by sqrt(e).  Token i sees all n learned keys,
-    and of the text the keys 0 to i.  The share is what the softmax gives to the learned keys, added up.
+    The branch says s U h, and U (d, m) starts at zero.  There is one token: h (m,) is what the relu lets through, and
+    g (d,) is the gradient of the loss with respect to what the branch says.
+
+    Plain gradient descent subtracts lr times the gradient of U from U.  Adam divides by the gradient's usual length:
+    its first step moves each number of U by lr, against the sign of its gradient (0 if that is 0).
+
+    Returned is s U h after a step of Adam, and s U h after a step of gradient descent; (d,) each.  h stays as it is.
     """
     raise NotImplementedError("exercise 19.2")
 
@@ -58,7 +63,7 @@ def mam_counts(layers: int, d: int, d_kv: int, n: int, m: int, h: int) -> tuple[
 
 
 # 19.5 Find the mistake: who sees the prefix · medium · 5 minutes · 3 points
-def prefix_attention(q: Tensor, k: Tensor, v: Tensor, P_k: Tensor, P_v: Tensor) -> Tensor:
+def attention_with_prefix(q: Tensor, k: Tensor, v: Tensor, P_k: Tensor, P_v: Tensor) -> Tensor:
     """A mistake to find: one head of causal attention with a prefix.
 
     q, k and v (t, e), P_k and P_v (n, e)  ->  (t, e)

@@ -1,4 +1,4 @@
-# Write here, save, and check: `minipeft check`, or check() in the lesson.  (unipelt, version 081d5297)
+# Write here, save, and check: `minipeft check`, or check() in the lesson.  (unipelt, version 97f40aee)
 """Lesson 20, UniPELT: a prefix, LoRA and adapters, each behind a gate.
 
 Letters: b batch, t tokens, d the model's width, d_kv the width of all keys of a layer, r LoRA's rank, n the length of
@@ -33,8 +33,9 @@ def causal_gate(x: Tensor, w: Tensor, c: float) -> Tensor:
     The code below gives the right shape, and the right number at the last token of each text.  Find what is wrong and
     put it right.  (What happens to token 0's gate if you change the last token?)
     """
-    g = (x @ w + c).sigmoid()                             # (b, t)
-    return g.mean(1, keepdim=True).expand_as(g)[..., None]
+    g = (x @ w + c).sigmoid()                     # (b, t)
+    mean = g.mean(1, keepdim=True).expand_as(g)
+    return mean[..., None]
 
 
 # 20.3 A gated prefix · hard · 20 minutes · 6 points

@@ -23,18 +23,21 @@ def parallel_adapter(u: Tensor, n: Tensor, mlp: Tensor, D: Tensor, c: Tensor, U:
     # END SOLUTION
 
 
-def prefix_share(q: Tensor, k: Tensor, P_k: Tensor) -> Tensor:
-    """How much of each token's attention goes to the prefix: one number between 0 and 1 for each of t tokens.
+def first_step(h: Tensor, g: Tensor, s: float, lr: float) -> tuple[Tensor, Tensor]:
+    """What a scaled branch says after the first step of training: with Adam, and with plain gradient descent.
 
-    One head: q and k (t, e), P_k (n, e)  ->  (t,).  Scores are divided by sqrt(e).  Token i sees all n learned keys,
-    and of the text the keys 0 to i.  The share is what the softmax gives to the learned keys, added up.
+    The branch says s U h, and U (d, m) starts at zero.  There is one token: h (m,) is what the relu lets through, and
+    g (d,) is the gradient of the loss with respect to what the branch says.
+
+    Plain gradient descent subtracts lr times the gradient of U from U.  Adam divides by the gradient's usual length:
+    its first step moves each number of U by lr, against the sign of its gradient (0 if that is 0).
+
+    Returned is s U h after a step of Adam, and s U h after a step of gradient descent; (d,) each.  h stays as it is.
     """
     # BEGIN SOLUTION
-    t, e = q.shape
-    see = torch.ones(t, t, dtype=torch.bool).tril()
-    own = (q @ k.T / e**0.5).masked_fill(~see, -torch.inf)
-    learned = q @ P_k.T / e**0.5
-    return torch.cat([learned, own], 1).softmax(1)[:, : len(P_k)].sum(1)
+    gradient = s * g[:, None] * h  # of U: (d, m)
+    adam, descent = -lr * gradient.sign(), -lr * gradient
+    return s * adam @ h, s * descent @ h
     # END SOLUTION
 
 
@@ -68,7 +71,7 @@ def mam_counts(layers: int, d: int, d_kv: int, n: int, m: int, h: int) -> tuple[
     # END SOLUTION
 
 
-def prefix_attention(q: Tensor, k: Tensor, v: Tensor, P_k: Tensor, P_v: Tensor) -> Tensor:
+def attention_with_prefix(q: Tensor, k: Tensor, v: Tensor, P_k: Tensor, P_v: Tensor) -> Tensor:
     """A mistake to find: one head of causal attention with a prefix.
 
     q, k and v (t, e), P_k and P_v (n, e)  ->  (t, e)

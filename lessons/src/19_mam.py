@@ -439,8 +439,8 @@ print(
 # $s$ times as fast. $D$ and $c$ see only $U'$, and don't notice. Since $U$ and $b$ start at zero, the start is the same as well.
 #
 # So in Adam's hands $s$ is no part of the model at all. It is **a larger learning rate for $U$ and $b$**. The same goes for
-# LoRA's $\alpha / r$ in lesson 15, where $B$ starts at zero. With plain gradient descent it would be another matter: then the gradient
-# of $U$ is $s$ times as long too, and $U'$ moves $s^2$ times as fast.
+# LoRA's $\alpha / r$ in lesson 15, where $B$ starts at zero. With plain gradient descent it would be another matter; exercise 19.2
+# asks which.
 
 # %% [markdown]
 # ## When does each insert speak?
@@ -557,7 +557,8 @@ ask("19.1")
 check("19.1")
 
 # %% [markdown]
-# 19.2 and 19.3 are the two halves of *a prefix is an adapter*.
+# 19.2 is one step of training: the scale with Adam, and without. 19.3 is *a prefix is an adapter*. (How to find the share $\lambda$
+# was exercise 06.2.)
 
 # %%
 check("19.2")

@@ -1,5 +1,7 @@
 """The exercises of lesson 19, MAM, and their checks.  The right answers come from the library's own modules."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -68,28 +70,38 @@ def attended(q: Tensor, k: Tensor, v: Tensor, P_k: Tensor, P_v: Tensor) -> Tenso
     return attend(q[None], k, v, None).detach()[0, 0]
 
 
-def reference_share(q: Tensor, k: Tensor, P_k: Tensor) -> Tensor:
-    """What arrives if all values are 1 in the prefix and 0 in the text."""
-    return attended(q, k, torch.zeros_like(k), P_k, torch.ones_like(P_k))[:, 0]
+def reference_step(h: Tensor, g: Tensor, s: float, lr: float) -> tuple[Tensor, Tensor]:
+    """The optimizers of torch, in double precision."""
+    said = []
+    for optimizer in (partial(torch.optim.Adam, eps=1e-20), torch.optim.SGD):
+        up = nn.Linear(len(h), len(g), bias=False, dtype=torch.float64)
+        nn.init.zeros_(up.weight)
+        (s * up(h.double()) * g.double()).sum().backward()  # a loss whose gradient is g
+        optimizer(up.parameters(), lr=lr).step()
+        said.append((s * up(h.double())).detach().float())
+    return tuple(said)
 
 
 @exercise(
     "19.2",
-    "The prefix's share",
+    "The scale in the first step",
     difficulty=2,
     minutes=10,
     points=4,
-    reference=reference_share,
+    reference=reference_step,
     hints=(
-        "A softmax over n + t scores gives n + t weights that add up to 1. Which of them are the prefix's?",
-        "Put the scores of the learned keys in front of those of the text, which are causal, take one softmax over "
-        "all, and add up the first n weights.",
-        "return torch.cat([learned, own], 1).softmax(1)[:, :n]...",
+        "The branch says s U h. If its gradient is g, what is the gradient of U? Where is s in it?",
+        "The gradient of U is s g h^T, one row for each number of g. Gradient descent takes lr times that, Adam lr times its "
+        "sign. What the branch says afterwards is s times the new U, times h.",
+        "gradient = s * g[:, None] * h; return s * (-lr * gradient.sign()) @ h, ...",
     ),
 )
-def test_prefix_share(submission, cases):
-    for case in cases("t e n"):
-        same(submission.prefix_share, reference_share, q=case("t e"), k=case("t e"), P_k=case("n e"))
+def test_first_step(submission, cases):
+    for case in cases("d m"):
+        h = case("m").abs()
+        h[0] = 0  # what the relu has cut off
+        h.axes = "m"
+        same(submission.first_step, reference_step, h=h, g=case("d"), s=case.number(2, 5), lr=case.number(0.1, 0.5))
 
 
 def reference_beside(a: Tensor, share: Tensor, q: Tensor, P_k: Tensor, P_v: Tensor) -> Tensor:
@@ -116,7 +128,7 @@ def test_prefix_beside(submission, cases):
     for case in cases("t e n"):
         q, k, v, P_k, P_v = case("t e"), case("t e"), case("t e"), case("n e"), case("n e")
         a = attend(*(x[None, None] for x in (q, k, v)), None)[0, 0]
-        share = reference_share(q, k, P_k)
+        share = attended(q, k, torch.zeros_like(k), P_k, torch.ones_like(P_k))[:, 0]  # all that arrives is the prefix's
         a.axes, share.axes = "t e", "t"
         wanted = attended(q, k, v, P_k, P_v)  # with the prefix: the same by another way
         same(submission.prefix_beside, lambda *_, wanted=wanted: wanted, a=a, share=share, q=q, P_k=P_k, P_v=P_v)
@@ -164,7 +176,7 @@ def test_mam_counts(submission, cases):
         "see = torch.ones(t, n + t, dtype=torch.bool).tril(...)",
     ),
 )
-def test_prefix_attention(submission, cases):
+def test_attention_with_prefix(submission, cases):
     for case in cases("t e n"):
         text = dict(q=case("t e"), k=case("t e"), v=case("t e"))
-        same(submission.prefix_attention, attended, **text, P_k=case("n e"), P_v=case("n e"))
+        same(submission.attention_with_prefix, attended, **text, P_k=case("n e"), P_v=case("n e"))

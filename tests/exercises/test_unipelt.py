@@ -70,7 +70,7 @@ def reference_gate(x: Tensor, w: Tensor, c: float) -> Tensor:
     hints=(
         "Token i's gate is a mean. Over which tokens should it go, and over which does it go in the code?",
         "The sum over the tokens 0 to i, for all i at once, is g.cumsum(1). Divide each by how many tokens it holds.",
-        "return (g.cumsum(1) / torch.arange(1, ...))[..., None]",
+        "mean = g.cumsum(1) / torch.arange(1, ...)",
     ),
 )
 def test_causal_gate(submission, cases):
@@ -171,4 +171,4 @@ def test_unipelt_counts(submission, cases):
         d_kv = 2 * case.integer(2, 4)
         # no two parts of a layer are of the same size, so that the known mistakes differ
         sizes = dict(d=d_kv * case.integer(2, 3), d_kv=d_kv, n=case.integer(6, 8), r=case.integer(9, 11))
-        same(submission.unipelt_counts, reference_counts, layers=case.integer(2, 4), **sizes, m=case.integer(3, 5))
+        same(submission.unipelt_counts, reference_counts, layers=case.integer(12, 14), **sizes, m=case.integer(3, 5))

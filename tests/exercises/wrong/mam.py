@@ -48,45 +48,49 @@ def no_mlp(u, n, mlp, D, c, U, b, s):
     return u + s * ((u @ D.T + c).relu() @ U.T + b)
 
 
-def scores(q, k, P_k):
-    """(t, n) of the prefix, and (t, t) of the text, causal."""
-    see = torch.ones(len(q), len(q), dtype=torch.bool).tril()
-    return q @ P_k.T / q.shape[1] ** 0.5, (q @ k.T / q.shape[1] ** 0.5).masked_fill(~see, -torch.inf)
+def steps(h, g, s, lr, in_gradient=1.0, in_output=1.0):
+    """Both, with s in the gradient and in the output as often as these say."""
+    gradient = s**in_gradient * g[:, None] * h
+    return s**in_output * (-lr * gradient.sign()) @ h, s**in_output * (-lr * gradient) @ h
 
 
-@wrong("prefix_share", "every token sees the whole text here: token i may look at the keys 0 to i only")
-def share_not_causal(q, k, P_k):
-    return (q @ torch.cat([P_k, k]).T / q.shape[1] ** 0.5).softmax(1)[:, : len(P_k)].sum(1)
+@wrong("first_step", "the gradient of U has s in it too: with gradient descent s counts twice")
+def step_without_s_in_the_gradient(h, g, s, lr):
+    return steps(h, g, s, lr, in_gradient=0)
 
 
-@wrong("prefix_share", "the scores are not divided by sqrt(e)")
-def share_unscaled(q, k, P_k):
-    return (torch.cat(scores(q, k, P_k), 1) * q.shape[1] ** 0.5).softmax(1)[:, : len(P_k)].sum(1)
+@wrong("first_step", "the branch says s U h: the s in front of the new U is missing")
+def step_without_s_outside(h, g, s, lr):
+    return steps(h, g, s, lr, in_output=0)
 
 
-@wrong("prefix_share", "that is the text's share: the prefix has what is left of 1")
-def share_of_the_text(q, k, P_k):
-    return torch.cat(scores(q, k, P_k), 1).softmax(1)[:, len(P_k) :].sum(1)
+@wrong("first_step", "s counts twice in Adam's step here: the sign of a gradient does not know how long it is")
+def step_squared_in_both(h, g, s, lr):
+    adam, descent = steps(h, g, s, lr)
+    return s * adam, descent
 
 
-@wrong("prefix_share", "that is the mean of the learned keys' weights: the share is their sum")
-def share_mean(q, k, P_k):
-    return torch.cat(scores(q, k, P_k), 1).softmax(1)[:, : len(P_k)].mean(1)
+@wrong("first_step", "a step goes against the gradient: the minus is missing")
+def step_uphill(h, g, s, lr):
+    adam, descent = steps(h, g, s, lr)
+    return -adam, -descent
 
 
-@wrong(
-    "prefix_share", "the triangle starts at the first learned key: then the first tokens don't see all of the prefix"
-)
-def share_mask_over_all(q, k, P_k):
-    t, n = len(q), len(P_k)
-    see = torch.ones(t, n + t, dtype=torch.bool).tril()
-    every = (q @ torch.cat([P_k, k]).T / q.shape[1] ** 0.5).masked_fill(~see, -torch.inf)
-    return every.softmax(1)[:, :n].sum(1)
+@wrong("first_step", "the two are exchanged: Adam comes first")
+def step_exchanged(h, g, s, lr):
+    return steps(h, g, s, lr)[::-1]
 
 
-@wrong("prefix_share", "exp of the scores is not a share yet: the text's keys are missing in the sum below")
-def share_unnormalised(q, k, P_k):
-    return scores(q, k, P_k)[0].exp().sum(1)
+@wrong("first_step", "Adam takes the sign of each number of U's gradient: that of g h^T, not of g alone")
+def step_sign_of_g(h, g, s, lr):
+    _, descent = steps(h, g, s, lr)
+    return s * (-lr * g.sign()[:, None] * h) @ h, descent
+
+
+@wrong("first_step", "both are gradient descent: Adam's step has the length lr in each number, whatever the gradient's")
+def step_same(h, g, s, lr):
+    _, descent = steps(h, g, s, lr)
+    return descent, descent
 
 
 @wrong("prefix_beside", "it is added to all of a: what goes to the prefix is taken from the text, (1 - share) a")
@@ -170,31 +174,31 @@ def masked(q, keys, values, see):
     return (q @ keys.T / q.shape[1] ** 0.5).masked_fill(~see, -torch.inf).softmax(1) @ values
 
 
-@wrong("prefix_attention", "the code as it was given: look at the first row of `see`, and count the keys")
+@wrong("attention_with_prefix", "the code as it was given: look at the first row of `see`, and count the keys")
 def attention_as_given(q, k, v, P_k, P_v):
     see = torch.ones(len(q), len(q) + len(P_k), dtype=torch.bool).tril()
     return masked(q, torch.cat([P_k, k]), torch.cat([P_v, v]), see)
 
 
-@wrong("prefix_attention", "now every token sees the whole text, its future too: only the prefix is open to all")
+@wrong("attention_with_prefix", "now every token sees the whole text, its future too: only the prefix is open to all")
 def attention_open(q, k, v, P_k, P_v):
     see = torch.ones(len(q), len(q) + len(P_k), dtype=torch.bool)
     return masked(q, torch.cat([P_k, k]), torch.cat([P_v, v]), see)
 
 
-@wrong("prefix_attention", "the prefix stands behind the text: a causal mask that starts at the text hides it")
+@wrong("attention_with_prefix", "the prefix stands behind the text: a causal mask that starts at the text hides it")
 def attention_at_the_end(q, k, v, P_k, P_v):
     see = torch.ones(len(q), len(q) + len(P_k), dtype=torch.bool).tril()
     return masked(q, torch.cat([k, P_k]), torch.cat([v, P_v]), see)
 
 
-@wrong("prefix_attention", "one key too few: token i sees the n learned keys and its own, which is key n + i")
+@wrong("attention_with_prefix", "one key too few: token i sees the n learned keys and its own, which is key n + i")
 def attention_not_itself(q, k, v, P_k, P_v):
     see = torch.ones(len(q), len(q) + len(P_k), dtype=torch.bool).tril(len(P_k) - 1)
     return masked(q, torch.cat([P_k, k]), torch.cat([P_v, v]), see)
 
 
-@wrong("prefix_attention", "one key too many: token i sees key n + i, itself, as the last")
+@wrong("attention_with_prefix", "one key too many: token i sees key n + i, itself, as the last")
 def attention_one_ahead(q, k, v, P_k, P_v):
     see = torch.ones(len(q), len(q) + len(P_k), dtype=torch.bool).tril(len(P_k) + 1)
     return masked(q, torch.cat([P_k, k]), torch.cat([P_v, v]), see)
