@@ -539,7 +539,7 @@ draw.show(
 #
 # ## Its nearest relatives
 #
-# | | FISH Mask | DiffPruning (lesson 11) | FAR (lesson 12) | BitFit (lesson 10) |
+# | | FISH Mask | [DiffPruning](11_diff_pruning.ipynb) | [FAR](12_far.ipynb) | [BitFit](10_bitfit.ipynb) |
 # |---|---|---|---|---|
 # | what trains | single numbers, anywhere | single numbers, anywhere | rows of the MLPs, and all that is no MLP | the biases |
 # | who chooses | squared gradients of the base | learned gates | how far rows move in a first short training | the architecture |
@@ -641,5 +641,5 @@ print("after: ", evaluate(model, task))
 # `minipeft/selective/fishmask.py` measures and chooses, `minipeft/sparse.py` holds the short vectors, and
 # `tests/test_fishmask.py` has the laws of this lesson as tests.
 #
-# **Next:** lesson 14, Intrinsic SAID, which moves in a few random directions of all numbers at once. Or go back to
+# **Next:** [lesson 14, Intrinsic SAID](14_intrinsic_said.ipynb), which moves in a few random directions of all numbers at once. Or go back to
 # [the start](00_start_here.ipynb).
