@@ -494,10 +494,10 @@ draw.table(results)
 #
 # | | Houlsby's adapter | Pfeiffer's adapter | parallel adapter (lesson 19) | LoRA (lesson 15) |
 # |---|---|---|---|---|
-# | reads | the sub-layer's result | the stream after the block | what the sub-layer reads | what a Linear reads |
+# | reads | the sub-layer's result | the stream after the block | the stream before the sub-layer and its norm | what a Linear reads |
 # | adds to | the sub-layer's result | the stream | the sub-layer's result | the Linear's result |
 # | in between | a nonlinearity | a nonlinearity | a nonlinearity | nothing |
-# | how many in a block | 2 | 1 | 1 or 2 | one for each chosen Linear |
+# | how many in a block | 2 | 1 | 1, beside the MLP | one for each chosen Linear |
 # | folds into the base | no | no | no | yes |
 #
 # AdaMix (lesson 04) has several adapters at one place, Compacter (lesson 21) makes $D$ and $U$ of Kronecker products, and

@@ -373,9 +373,9 @@ draw.show(
 # bottom are the same in all six orders: nobody crosses from place 14 to 15. Between them there is no order to speak of. S4
 # is fifth or fourteenth, BitFit eighth or fourteenth.
 #
-# Look at MAM too. On mini-gpt2 its three seeds put it on places 5 to 7, and on mini-llama on 12 or 13. The seeds of
-# each model agree with one another, and the two models do not. Seeds show one kind of chance only; other tasks and
-# other models are others.
+# Look at MAM too. On mini-gpt2 its three seeds put it on place 6 or 7, and on mini-llama on 12 or 13. The seeds of each
+# model agree with one another, and the two models do not. Seeds show one kind of chance only; other tasks and other
+# models are others.
 #
 # When may you say "A is better than B"? The mean of three seeds is itself uncertain. It has a **standard error**, the spread
 # over seeds divided by $\sqrt{3}$. Two means differ, if their difference is large beside its own standard error:
