@@ -443,9 +443,10 @@ for i in range(c.layers):
 draw.table(rows)
 
 # %% [markdown]
-# Without the prefix in block 0, or in block 3, hardly an answer is right. Block 2, where the colon took nothing from the prefix, loses
-# least. (It loses something, for there are other tokens than the colon.) With the table and the picture one can see *where*
-# a model was tuned, which a change of weights in all layers does not show so easily.
+# Without the prefix in block 0, or in block 3, hardly an answer is right. Block 2, where the colon took nothing from
+# the prefix, can do without it best. (It loses something, for there are other tokens than the colon.) With the table
+# and the picture one can see *where* a model was tuned, which a change of weights in all layers does not show so
+# easily.
 #
 # ## Its nearest relatives
 #
@@ -558,5 +559,5 @@ print(f"before: {right(base):.1%} of the test answers are right, after: {right(y
 # library, `minipeft/additive/prefix_tuning.py` is the method, and `tests/test_prefix_tuning.py` compares it with Hugging
 # Face `peft` and with attention written out.
 #
-# **Next:** lesson 07, IPT, where prompts of many tasks turn out to lie in a small space. Or go back to
-# [the start](00_start_here.ipynb).
+# **Next:** lesson 07, IPT, which asks whether the prompts of many tasks lie in a small space. Or go back to [the
+# start](00_start_here.ipynb).
