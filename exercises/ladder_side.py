@@ -1,4 +1,4 @@
-# Write here, save, and check: `minipeft check`, or check() in the lesson.  (ladder_side, version 7ee64eda)
+# Write here, save, and check: `minipeft check`, or check() in the lesson.  (ladder_side, version 0ac825c1)
 """Lesson 08, Ladder-Side Tuning: a thin network beside the frozen one, which reads it and never sends a gradient in.
 
 Letters: b batch, t tokens, d the backbone's width, e the side's width, l how many rungs the ladder has.
@@ -44,7 +44,8 @@ def ladder_side(
     for i in range(len(D)):
         g = torch.sigmoid(alpha[i])
         s = side_block(g * s + (1 - g) * (states[i] @ D[0].T + d[0]), M[i])
-    return s
+    y = s
+    return y
 
 
 # 08.3 How many numbers train · medium · 10 minutes · 3 points
