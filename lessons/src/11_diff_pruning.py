@@ -397,10 +397,11 @@ print(counts(tuned))
 #
 # ## Does the search pay?
 #
-# FISH Mask ([lesson 13](13_fishmask.ipynb)) chooses the same number of places without any search: by squared gradients of the base.
-# And there is the control that every clever mask has to face, random places. In the next picture each of them gets the hundred
-# steps of the last stage, from the base, with three seeds. DiffPruning is there as it is, with its tensors' gates and
-# without them; and its places are there once more, starting from zero, without the values that the search has found.
+# FISH Mask ([lesson 13](13_fishmask.ipynb)) chooses the same number of places without any search: by squared gradients
+# of the base. And there is the control that every mask has to be compared with, random places. In the next picture each
+# of them gets the hundred steps of the last stage, from the base, with three seeds. DiffPruning is there as it is, with
+# its tensors' gates and without them; and its places are there once more, starting from zero, without the values that
+# the search has found.
 #
 # **Predict first.** Put the five in order.
 
@@ -531,7 +532,7 @@ print("after: ", evaluate(model, task))
 # 1. The gate stands before the *change*, $\theta_0 + z w$. A shut gate gives the base's number, not zero.
 # 2. Stretch a sigmoid beyond 0 and 1 and cut it: exact zeros, a gradient between, and a chance of zero that is a formula.
 # 3. Search, project to $k$ changes of the whole model, train on. Without the last two there is no half per cent.
-# 4. It stores the least and trains the most: two numbers for each one of the base while it searches.
+# 4. It stores little and trains the most: two numbers for each one of the base while it searches.
 # 5. What comes out is sparse, folds in exactly, and has nearly full rank.
 #
 # **The paper's headline**, quoted from its tables: on GLUE with BERT-large, changing 0.5 % of the numbers for each task gives

@@ -502,7 +502,7 @@ draw.show(
 # |---|---|---|---|---|
 # | what is chosen | whole nodes of the MLPs | single numbers, anywhere | single numbers, anywhere | the biases |
 # | by what | how far they move in a short training | a mask that is trained along | the squares of their gradients | the architecture |
-# | chosen when | after a tenth of the steps | at the end | before the first step | before the data |
+# | chosen when | after a tenth of the steps | after a first stage of training | before the first step | before the data |
 # | trains besides | all that isn't an MLP | nothing | nothing | nothing |
 # | in memory | dense blocks | up to twice the model while training | a mask | small vectors |
 # | merges | yes | yes | yes | is the base |

@@ -353,8 +353,8 @@ draw.table([{head: row[key] for key, head in shown.items()} for row in results])
 # | starts as the base | exactly | nearly, in the paper's form |
 # | in the same batch, another delta for each row | not once merged | possible |
 #
-# Put a nonlinearity into LoRA's branch and move it around the MLP, and you have the parallel adapter of lesson 19. Replace
-# $BA$ by a Kronecker product and you have KronA (lesson 16): as few numbers, but full rank.
+# Put a nonlinearity into LoRA's branch and move it around the MLP, and you have the parallel adapter of lesson 19.
+# Replace $BA$ by a Kronecker product and you have KronA (lesson 16): the numbers of a LoRA of rank 1, but full rank.
 
 # %% [markdown]
 # ## Your turn
