@@ -475,5 +475,5 @@ print("after 100 steps:", evaluate(m, task))
 # **Further reading.** Section 3 of the paper has the three methods. Lesson 19 has the parallel adapter, its nearest
 # relative with a bottleneck. The library's method is `minipeft/reparametrization/krona_res.py`.
 #
-# **Next:** [lesson 18, SparseAdapter], which makes an adapter small by cutting it. Or go back to
+# **Next:** [lesson 18, SparseAdapter](18_sparse_adapter.ipynb), which makes an adapter small by cutting it. Or go back to
 # [the start](00_start_here.ipynb).
