@@ -109,8 +109,8 @@ def test_a_statement_left_out_is_one_line_in_the_report():
 def test_what_is_let_through_is_reported(course, capsys):
     assert mutate.main(["--jobs", "1"], course) == 1
     out = capsys.readouterr().out
-    assert f"\n! further: {WEAK}: let through with seed 0\n" in out
-    assert "| 01.1 | `half` |" in out and "! half" not in out
+    assert f"\n! tiny.further: {WEAK}: let through with seed 0\n" in out
+    assert "| 01.1 | `half` |" in out and "! tiny.half" not in out
 
 
 def test_an_entry_says_why_and_goes_stale_loudly(course):
@@ -121,26 +121,28 @@ def test_an_entry_says_why_and_goes_stale_loudly(course):
         assert stale(listed, everything) == []
         return [line for line in report(items, results, listed) if line.startswith("!")]
 
-    assert amiss({}) == [f"! further: {WEAK}: let through with seed 0"]
-    assert amiss({"further": {WEAK: "no number is negative"}}) == []
+    assert amiss({}) == [f"! tiny.further: {WEAK}: let through with seed 0"]
+    assert amiss({"tiny.further": {WEAK: "no number is negative"}}) == []
     killed = "return abs(x) {+ -> -} 2.0"
-    assert amiss({"further": {WEAK: "", killed: ""}}) == [f"! further: {killed}: listed as equivalent, but killed"]
+    assert amiss({"tiny.further": {WEAK: "", killed: ""}}) == [
+        f"! tiny.further: {killed}: listed as equivalent, but killed"
+    ]
     many = [Result(m, "let through with seed 0") for m in everything]
-    listed = {name: {m.change: "" for m in everything if m.name == name} for name in ("half", "further")}
+    listed = {key: {m.change: "" for m in everything if m.key == key} for key in ("tiny.half", "tiny.further")}
     assert list(report(items, many, listed))[-1] == "! more than 10% of the mutants are listed as equivalent"
-    assert stale({"further": {"return x": ""}}, everything) == ["further: return x"]
-    (course / "tests/exercises/equivalent.toml").write_text("[further]\n'return x' = 'once'\n", encoding="utf-8")
-    assert stale(equivalents(course), everything) == ["further: return x"]
+    assert stale({"tiny.further": {"return x": ""}}, everything) == ["tiny.further: return x"]
+    (course / "tests/exercises/equivalent.toml").write_text("[tiny.further]\n'return x' = 'once'\n", encoding="utf-8")
+    assert stale(equivalents(course), everything) == ["tiny.further: return x"]
 
 
 @pytest.mark.slow  # starts a process
 def test_a_mutant_may_hang_or_die_or_confuse_the_check(course):
     worker = Worker(course)
     try:
-        assert worker.judge("half", "def half(x):\n    return x / 2") == "let through with seed 0"
-        assert worker.judge("half", "import os\ndef half(x):\n    os._exit(1)") == KILLED
-        assert worker.judge("half", "def half(x):\n    while True: pass") == KILLED
-        assert worker.judge("half", "def half(x):\n    return None") == KILLED
+        assert worker.judge("tiny.half", "def half(x):\n    return x / 2") == "let through with seed 0"
+        assert worker.judge("tiny.half", "import os\ndef half(x):\n    os._exit(1)") == KILLED
+        assert worker.judge("tiny.half", "def half(x):\n    while True: pass") == KILLED
+        assert worker.judge("tiny.half", "def half(x):\n    return None") == KILLED
     finally:
         worker.stop()
 
@@ -149,7 +151,7 @@ def test_a_mutant_may_hang_or_die_or_confuse_the_check(course):
 def test_a_worked_answer_that_is_refused_is_an_error(course):
     solutions = course / "solutions" / "tiny.py"
     solutions.write_text(SOLUTIONS.replace("x / 2", "x / 4"), encoding="utf-8")
-    with pytest.raises(ValueError, match="the worked answer to half does not pass"):
+    with pytest.raises(ValueError, match="the worked answer to tiny.half does not pass"):
         mutate.main(["01.1", "--jobs", "1"], course)
 
 
@@ -157,7 +159,5 @@ def test_no_entry_of_the_course_is_stale():
     """Whether they are still let through is what `make mutants` says."""
     everything, listed = all_mutants(ROOT, exercises(ROOT)), equivalents(ROOT)
     assert stale(listed, everything) == []
-    assert (
-        sum(mutant.change in listed.get(mutant.name, {}) for mutant in everything) <= len(everything) * mutate.ALLOWED
-    )
+    assert sum(mutant.change in listed.get(mutant.key, {}) for mutant in everything) <= len(everything) * mutate.ALLOWED
     assert all(reason.strip() for entries in listed.values() for reason in entries.values())

@@ -178,6 +178,10 @@ class Mutant:
     change: str
     source: str  # of the whole file
 
+    @property
+    def key(self) -> str:
+        return f"{self.topic}.{self.name}"
+
 
 def places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
     """All that is below a node, with where it stands: (parent, field, number in a list, child)."""
@@ -265,10 +269,15 @@ def serve(connection, root: Path) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # torch's, of what a mutant does
     submission.SECONDS = CALL
-    items = {item.name: item for item in exercises(root)}
+    items = {key(item): item for item in exercises(root)}
     while True:
         name, source = connection.recv()
         connection.send(verdict(items[name], source))
+
+
+def key(item: Exercise) -> str:
+    """Two lessons may ask for functions of the same name."""
+    return f"{item.topic}.{item.name}"
 
 
 class Worker:
@@ -317,13 +326,13 @@ def judged(root: Path, mutants: Iterable[Mutant], jobs: int) -> Iterator[Result]
     def judge(mutant: Mutant) -> Result:
         worker = workers.get()
         try:
-            if mutant.name not in right:
+            if mutant.key not in right:
                 source = (root / "solutions" / f"{mutant.topic}.py").read_text(encoding="utf-8")
-                if (said := worker.judge(mutant.name, source)) != f"let through with seed {SEEDS[0]}":
-                    raise ValueError(f"the worked answer to {mutant.name} does not pass: {said}")
+                if (said := worker.judge(mutant.key, source)) != f"let through with seed {SEEDS[0]}":
+                    raise ValueError(f"the worked answer to {mutant.key} does not pass: {said}")
                 with lock:
-                    right.add(mutant.name)
-            return Result(mutant, worker.judge(mutant.name, mutant.source))
+                    right.add(mutant.key)
+            return Result(mutant, worker.judge(mutant.key, mutant.source))
         finally:
             workers.put(worker)
 
@@ -339,8 +348,9 @@ def judged(root: Path, mutants: Iterable[Mutant], jobs: int) -> Iterator[Result]
 
 
 def equivalents(root: Path) -> dict[str, dict[str, str]]:
-    """{function: {change: why it is no mistake}}"""
-    return tomllib.loads((root / "tests" / "exercises" / "equivalent.toml").read_text(encoding="utf-8"))
+    """{"lora.lora_rank": {change: why it is no mistake}}"""
+    listed = tomllib.loads((root / "tests" / "exercises" / "equivalent.toml").read_text(encoding="utf-8"))
+    return {f"{topic}.{name}": entries for topic, names in listed.items() for name, entries in names.items()}
 
 
 def all_mutants(root: Path, items: Iterable[Exercise]) -> list[Mutant]:
@@ -355,27 +365,27 @@ def all_mutants(root: Path, items: Iterable[Exercise]) -> list[Mutant]:
 
 def stale(listed: dict[str, dict[str, str]], mutants: Iterable[Mutant]) -> list[str]:
     """The entries that fit no mutant: the answer has changed, and they have to be looked at again."""
-    there = {(mutant.name, mutant.change) for mutant in mutants}
+    there = {(mutant.key, mutant.change) for mutant in mutants}
     return [f"{name}: {entry}" for name, entries in listed.items() for entry in entries if (name, entry) not in there]
 
 
 def report(items: Iterable[Exercise], results: Iterable[Result], listed: dict[str, dict[str, str]]) -> Iterator[str]:
     """The table of exercises, in lines, and then whatever is amiss, each line with a "!" in front."""
-    table, amiss, sums = {item.name: Counter() for item in items}, [], Counter()
+    table, amiss, sums = {key(item): Counter() for item in items}, [], Counter()
     for result in results:
-        mutant, row = result.mutant, table[result.mutant.name]
-        known = mutant.change in listed.get(mutant.name, {})
+        mutant, row = result.mutant, table[result.mutant.key]
+        known = mutant.change in listed.get(mutant.key, {})
         row["mutants"] += 1
         row["killed"] += result.said == KILLED
         row["equivalent"] += known and result.said != KILLED
         if known and result.said == KILLED:
-            amiss.append(f"! {mutant.name}: {mutant.change}: listed as equivalent, but killed")
+            amiss.append(f"! {mutant.key}: {mutant.change}: listed as equivalent, but killed")
         elif not known and result.said != KILLED:
-            amiss.append(f"! {mutant.name}: {mutant.change}: {result.said}")
+            amiss.append(f"! {mutant.key}: {mutant.change}: {result.said}")
     yield "| exercise | function | mutants | killed | equivalent | let through |"
     yield "|---|---|--:|--:|--:|--:|"
     for item in items:
-        row = table[item.name]
+        row = table[key(item)]
         row["let through"] = row["mutants"] - row["killed"] - row["equivalent"]
         sums += row
         yield (
@@ -403,8 +413,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     options = parser.parse_args(arguments)
     start, items, listed = time.time(), chosen(root, options.which), equivalents(root)
     everything = all_mutants(root, exercises(root))
-    names = {item.name for item in items}
-    asked = [mutant for mutant in everything if mutant.name in names]
+    names = set(map(key, items))
+    asked = [mutant for mutant in everything if mutant.key in names]
 
     def told(results: Iterable[Result]) -> Iterator[Result]:
         for n, result in enumerate(results, 1):
