@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from minipeft import cli, course
+from minipeft.catalog import CATALOG
 from minipeft.course import record, stubs, submission
 from minipeft.course.exercise import Exercise, chosen, exercises, one
 from minipeft.course.judge import Cases, Unwritten, Wrong, fault, same
@@ -568,3 +570,12 @@ def test_state_of_a_stub(copy):
 def test_unwritten_is_told_from_wrong(copy):
     stub = Submission.load(copy / "exercises" / "lora.py")
     assert isinstance(LORA.judge(stub, 1), Unwritten)
+
+
+def test_each_part_gives_100_points():
+    """As lesson 00 says: foundations, and the survey's families."""
+    parts = {row.lesson: row.family for row in CATALOG}
+    points = Counter()
+    for item in exercises(ROOT):
+        points[parts.get(int(item.id[:2]), "foundations")] += item.points
+    assert points == dict.fromkeys(["foundations", *parts.values()], 100)

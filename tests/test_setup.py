@@ -1,5 +1,6 @@
 """The set-up: what an import costs, what is pinned, what a wheel holds, how `make` behaves on its first run."""
 
+import json
 import os
 import re
 import shutil
@@ -236,17 +237,22 @@ def test_readme_shows_every_method():
     lines = (ROOT / "README.md").read_text().splitlines()
     for row in CATALOG:
         file, number = row.method.__module__.replace(".", "/") + ".py", row.paper.removeprefix("arXiv ")
-        names = f"| {row.lesson:02} | [{row.method.__name__}]({file}) | `{row.name}` | {row.family} | {row.about} |"
+        lesson = f"[{row.lesson:02}](lessons/{row.lesson:02}_{Path(file).stem}.ipynb)"
+        names = f"| {lesson} | [{row.method.__name__}]({file}) | `{row.name}` | {row.family} | {row.about} |"
         assert f"{names} [{number}](https://arxiv.org/abs/{number}) |" in lines
         assert (ROOT / file).is_file()
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
-)
+PAGES = ["README.md", "CONTRIBUTING.md"]
+PAGES += sorted(str(p.relative_to(ROOT)) for kind in ("docs/**/*.md", "lessons/*.ipynb") for p in ROOT.glob(kind))
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
     """Each link to a file of ours, and each heading that a link names in its own page."""
     text = (ROOT / page).read_text()
+    if page.endswith(".ipynb"):
+        text = "\n".join("".join(c["source"]) for c in json.loads(text)["cells"] if c["cell_type"] == "markdown")
     heads = {re.sub(r"[^\w -]", "", h.lower()).strip().replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)}
     for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
         file, _, head = link.partition("#")

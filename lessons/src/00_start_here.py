@@ -60,7 +60,7 @@ print(f"on the test: {evaluate(base, task).accuracy:.0%} right")
 
 # %% [markdown]
 # The right word may well be in there: the stories taught it to look things up. What it does not know is what we want, one
-# word and then nothing more. LoRA, the method of lesson 15, adds two thin matrices beside eight of the model's weights and trains those alone.
+# word and then nothing more. LoRA, the method of [lesson 15](15_lora.ipynb), adds two thin matrices beside eight of the model's weights and trains those alone.
 
 # %%
 model = copy.deepcopy(base)
@@ -88,7 +88,7 @@ print(f"of {sum(p.numel() for p in base.parameters()):,} in the model")
 # |---|---|
 # | Python and PyTorch | you have written and trained a small network; you know what `loss.backward()` does |
 # | mathematics | matrix products, rank, gradients; everything else is explained where it is used |
-# | transformers | you have heard of them; lesson 01 builds the one we use |
+# | transformers | you have heard of them; [lesson 01](01_mini_gpt.ipynb) builds the one we use |
 # | a machine | any laptop; two processor cores are enough, no GPU, no network |
 # | time | 20 to 35 minutes to read a lesson, 30 to 70 for its exercises; about 30 hours for everything |
 #
@@ -135,9 +135,16 @@ progress()
 # | to train a large model on a small machine | 02, 08, 15, 24 | 5 |
 # | everything | 01 to 24, in order | 30 |
 #
-# Lessons [01, the mini GPT](01_mini_gpt.ipynb), and [02, where memory goes](02_where_memory_goes.ipynb), lay the
-# ground. 03 to 22 are the methods in the order of the survey, 23 compares them, 24 is about real weights.
-# `minipeft list` shows what your copy has.
+# The methods have the survey's order and its families. The exercises of each part give 100 points; `minipeft list`
+# shows all of them.
+#
+# | part | lessons |
+# |---|---|
+# | foundations | [01 the mini GPT](01_mini_gpt.ipynb), [02 where memory goes](02_where_memory_goes.ipynb), [23 comparing](23_comparing.ipynb), [24 real weights](24_real_weights.ipynb) |
+# | additive | [03 adapters](03_adapters.ipynb), [04 AdaMix](04_adamix.ipynb), [05 prompt tuning](05_prompt_tuning.ipynb), [06 Prefix-Tuning](06_prefix_tuning.ipynb), [07 IPT](07_ipt.ipynb), [08 Ladder-Side Tuning](08_ladder_side.ipynb), [09 (IA)³](09_ia3.ipynb) |
+# | selective | [10 BitFit](10_bitfit.ipynb), [11 DiffPruning](11_diff_pruning.ipynb), [12 FAR](12_far.ipynb), [13 FISH Mask](13_fishmask.ipynb) |
+# | reparametrization | [14 Intrinsic SAID](14_intrinsic_said.ipynb), [15 LoRA](15_lora.ipynb), [16 KronA](16_krona.ipynb), [17 KronA beside the MLP](17_krona_res.ipynb) |
+# | hybrid | [18 SparseAdapter](18_sparse_adapter.ipynb), [19 MAM](19_mam.ipynb), [20 UniPELT](20_unipelt.ipynb), [21 Compacter](21_compacter.ipynb), [22 S4](22_s4.ipynb) |
 #
 # ## Notation
 #

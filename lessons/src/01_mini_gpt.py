@@ -601,7 +601,7 @@ print(f"measured on mini-gpt2: {measured:,} bytes")
 #
 # ### The door
 #
-# Look at `Past` once more. Attention does not ask where the keys and values in front come from. A cache computes them from text. But they are only numbers: what if they came from no text at all, and gradient descent chose them, so that every token looks at them and the model does what we want? That is **prefix-tuning**, lesson 06, and you now know all of its mechanics but the training.
+# Look at `Past` once more. Attention does not ask where the keys and values in front come from. A cache computes them from text. But they are only numbers: what if they came from no text at all, and gradient descent chose them, so that every token looks at them and the model does what we want? That is **prefix-tuning**, [lesson 06](06_prefix_tuning.ipynb), and you now know all of its mechanics but the training.
 
 # %% [markdown]
 # ## Choosing the next token
@@ -643,7 +643,7 @@ for seed, temperature in enumerate((0.0, 0.7, 1.0, 2.5)):
 # torch.allclose(theirs(idx).logits, model(idx), atol=1e-4)      # True
 # ```
 #
-# `tests/test_parity.py` does this on many random models of both styles. In the other direction, `GPT.from_pretrained` loads the published weights of GPT-2 and LLaMA into the classes that you have just read; lesson 24 does.
+# `tests/test_parity.py` does this on many random models of both styles. In the other direction, `GPT.from_pretrained` loads the published weights of GPT-2 and LLaMA into the classes that you have just read; [lesson 24](24_real_weights.ipynb) does.
 
 # %% [markdown]
 # ## Your turn
@@ -671,7 +671,7 @@ check("01.6")
 # %% [markdown]
 # ### Your attention in the mini GPT
 #
-# As soon as `check("01.1")` passes, the cell below runs the model with *your* attention in every head of every block. Until then it uses the library's, and says so. (It puts something around a part of the model: the smallest case of the surgery that lesson 02 is about.)
+# As soon as `check("01.1")` passes, the cell below runs the model with *your* attention in every head of every block. Until then it uses the library's, and says so. (It puts something around a part of the model: the smallest case of the surgery that [lesson 02](02_where_memory_goes.ipynb) is about.)
 
 # %%
 attention = learner("01.1")

@@ -20,7 +20,7 @@
 # | | |
 # |---|---|
 # | survey | section 4 of [arXiv 2303.15647](https://arxiv.org/abs/2303.15647): in what ways a method can be efficient, and how it is counted |
-# | before this | lesson 01 (the mini GPT) |
+# | before this | [lesson 01](01_mini_gpt.ipynb) (the mini GPT) |
 # | you need | what `loss.backward()` and `optimizer.step()` do; the chain rule |
 # | time | 35 minutes to read and run, 40 for the exercises |
 #
@@ -197,7 +197,7 @@ print(f"the peak: {peak:.1f} MB; the four piles added up: {sum(full.values()) / 
 # %% [markdown]
 # ## What a method saves
 #
-# LoRA (lesson 15) puts small matrices beside some weights and trains those alone.
+# LoRA ([lesson 15](15_lora.ipynb)) puts small matrices beside some weights and trains those alone.
 #
 # **Predict first.** LoRA of rank 8 trains a few numbers for every hundred that the model has. Which of the four piles
 # shrink as much? What becomes of the mountain? And what if LoRA stands in the top block only?
@@ -422,8 +422,8 @@ print(f"block 3 alone: {one[3]:.1f} MB, block 3 and all above: {above[3]:.1f} MB
 
 # %% [markdown]
 # What counts is how *low* the lowest trained number lies, much more than how many train. Train a handful of numbers at
-# the embedding, and the whole mountain is kept: prompt tuning (lesson 05) is of that kind, although it trains very few
-# numbers. Ladder side-tuning (lesson 08) is built around this picture: it puts a small network *beside* the model, and
+# the embedding, and the whole mountain is kept: prompt tuning ([lesson 05](05_prompt_tuning.ipynb)) is of that kind, although it trains very few
+# numbers. Ladder side-tuning ([lesson 08](08_ladder_side.ipynb)) is built around this picture: it puts a small network *beside* the model, and
 # lets no gradient into the model at all.
 
 # %% [markdown]
@@ -554,7 +554,7 @@ ax.set(xlabel="highest point of a step beside weights and gradients, MB", xlim=(
 draw.show(
     fig,
     "The highest point of a training step with none of them, with recomputation, with a batch in four pieces, with both, and "
-    "with bf16. Recomputation and pieces each save most of it, both together still more; bf16 saves about a third to a half.",
+    "with bf16. Recomputation and pieces each save most of it, both together still more; bf16 saves about a quarter.",
 )
 
 # %% [markdown]
@@ -644,7 +644,7 @@ for name, shape in shapes.items():
 # For the activations we write the sum over a block for both styles. LLaMA's MLP, `down(silu(gate(x)) * up(x))`, keeps
 # three hidden layers (into silu, and both sides of the product), and grouped queries make keys and values narrower. This
 # is what plain autograd keeps. For large tensors the library keeps less: it computes one of the three again, and of a
-# loss behind a frozen head it keeps $d$ numbers for each token instead of $v$; lesson 24 counts with that. The check: does
+# loss behind a frozen head it keeps $d$ numbers for each token instead of $v$; [lesson 24](24_real_weights.ipynb) counts with that. The check: does
 # the plain count hold for the two bundled models, with LoRA?
 
 
@@ -761,7 +761,7 @@ print(
 # # Surgery
 #
 # Freezing is one line. The other half of a method is putting something new into a model that knows nothing of it. The
-# model of lesson 01 has no switch for LoRA or for adapters, and never will. The tools are few:
+# model of [lesson 01](01_mini_gpt.ipynb) has no switch for LoRA or for adapters, and never will. The tools are few:
 #
 # | tool | what it does | who uses it |
 # |---|---|---|
@@ -917,8 +917,8 @@ for method in (Gates(), GatedWeights()):
 # %% [markdown]
 # A re-expressed weight is formed anew in each step, and kept until the backward pass. Do that to every weight, and a
 # second model lies in memory. So the rule of this library: **wrap, if the change can be applied to activations;
-# re-express, only if it cannot** (a change of a few scattered numbers, lesson 13, or a random projection of all of
-# them, lesson 14).
+# re-express, only if it cannot** (a change of a few scattered numbers, [lesson 13](13_fishmask.ipynb), or a random projection of all of
+# them, [lesson 14](14_intrinsic_said.ipynb)).
 
 # %% [markdown]
 # ## Your turn
@@ -966,4 +966,4 @@ check("02.6")
 # 1604.06174](https://arxiv.org/abs/1604.06174)), is where recomputation comes from. In the library,
 # `minipeft/measure.py` has the measures of this lesson, and `minipeft/surgery.py` the tools.
 #
-# **Next:** the methods, in the survey's order, from lesson 03 on; or straight to [lesson 15, LoRA](15_lora.ipynb).
+# **Next:** the methods, in the survey's order, from [lesson 03](03_adapters.ipynb) on; or straight to [lesson 15, LoRA](15_lora.ipynb).

@@ -20,7 +20,7 @@
 # |---|---|
 # | paper | Houlsby et al., 2019, *Parameter-Efficient Transfer Learning for NLP*, [arXiv 1902.00751](https://arxiv.org/abs/1902.00751); the second placement: Pfeiffer et al., 2020, [arXiv 2005.00247](https://arxiv.org/abs/2005.00247) |
 # | survey | section 6.1 of [arXiv 2303.15647](https://arxiv.org/abs/2303.15647), additive methods |
-# | before this | lesson 01 (the mini GPT), lesson 02 (where memory goes) |
+# | before this | [lesson 01](01_mini_gpt.ipynb) (the mini GPT), [lesson 02](02_where_memory_goes.ipynb) (where memory goes) |
 # | you need | what a residual connection is; what a gradient is |
 # | time | 30 minutes to read and run, 40 for the exercises |
 #
@@ -346,7 +346,7 @@ draw.table(costs(base, candidates))
 
 # %% [markdown]
 # Gradients and optimizer take about a twentieth of full fine-tuning's memory. With Houlsby's adapters most of the
-# activations are still kept, for the reason of lesson 02: the gradient has to travel down to the lowest adapter.
+# activations are still kept, for the reason of [lesson 02](02_where_memory_goes.ipynb): the gradient has to travel down to the lowest adapter.
 # Pfeiffer's adapters keep least of all four, and not only because there are fewer of them. The lowest one stands
 # *after* block 0, so nothing in block 0 waits for a gradient, and that whole block keeps nothing.
 #
@@ -492,7 +492,7 @@ draw.table(results)
 # are a little behind. That is one seed, one task and one learning rate each: enough to see that all three work, too
 # little to rank them. Lesson 23 says what a fair comparison takes.
 #
-# | | Houlsby's adapter | Pfeiffer's adapter | parallel adapter (lesson 19) | LoRA (lesson 15) |
+# | | Houlsby's adapter | Pfeiffer's adapter | parallel adapter ([lesson 19](19_mam.ipynb)) | LoRA ([lesson 15](15_lora.ipynb)) |
 # |---|---|---|---|---|
 # | reads | the sub-layer's result | the stream after the block | the stream before the sub-layer and its norm | what a Linear reads |
 # | adds to | the sub-layer's result | the stream | the sub-layer's result | the Linear's result |
@@ -500,8 +500,8 @@ draw.table(results)
 # | how many in a block | 2 | 1 | 1, beside the MLP | one for each chosen Linear |
 # | folds into the base | no | no | no | yes |
 #
-# AdaMix (lesson 04) has several adapters at one place, Compacter (lesson 21) makes $D$ and $U$ of Kronecker products, and
-# SparseAdapter (lesson 18) removes most of their numbers before training.
+# AdaMix ([lesson 04](04_adamix.ipynb)) has several adapters at one place, Compacter ([lesson 21](21_compacter.ipynb)) makes $D$ and $U$ of Kronecker products, and
+# SparseAdapter ([lesson 18](18_sparse_adapter.ipynb)) removes most of their numbers before training.
 
 # %% [markdown]
 # ## Your turn
@@ -586,9 +586,9 @@ print("after: ", evaluate(model, task))
 #
 # **Further reading.** Section 3 of the paper has the picture with the spans for BERT, and asks how large the start may be.
 # He et al. (2021), *Towards a Unified View of Parameter-Efficient Transfer Learning*
-# ([arXiv 2110.04366](https://arxiv.org/abs/2110.04366)), put adapters, prefixes and LoRA into one formula; lesson 19
+# ([arXiv 2110.04366](https://arxiv.org/abs/2110.04366)), put adapters, prefixes and LoRA into one formula; [lesson 19](19_mam.ipynb)
 # comes back to it. In the library, `minipeft/additive/adapters.py` is the method, and `tests/test_adapters.py` compares
 # it with AdapterHub's `adapters`.
 #
-# **Next:** [lesson 04, AdaMix], with several adapters at each place, drawn at random. Or go back to
+# **Next:** [lesson 04, AdaMix](04_adamix.ipynb), with several adapters at each place, drawn at random. Or go back to
 # [the start](00_start_here.ipynb).

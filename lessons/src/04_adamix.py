@@ -20,7 +20,7 @@
 # |---|---|
 # | paper | Wang et al., 2022, *AdaMix: Mixture-of-Adaptations for Parameter-efficient Model Tuning*, [arXiv 2205.12410](https://arxiv.org/abs/2205.12410) |
 # | survey | section 6.2 of [arXiv 2303.15647](https://arxiv.org/abs/2303.15647), additive methods |
-# | before this | lesson 03 (adapters) |
+# | before this | [lesson 03](03_adapters.ipynb) (adapters) |
 # | you need | cross-entropy, softmax; what KL divergence measures |
 # | time | 25 minutes to read and run, 45 for the exercises |
 #
@@ -106,7 +106,7 @@ print(f"with up and down exchanged it runs; what is left of h in it: {F.cosine_s
 
 # %% [markdown]
 # The order is the wrong way round: **down** comes first, then the nonlinearity, then **up**. And with the order put right
-# there is still no path for $h$ itself: as in the listing of lesson 03, the **skip is missing**.
+# there is still no path for $h$ itself: as in the listing of [lesson 03](03_adapters.ipynb), the **skip is missing**.
 #
 # The second half of the listing is the agreement of the two passes, a "symmetrized KL". It does not say that half of
 # the sum is taken, how it is weighted (1 for RoBERTa, 100 for GPT-2 in the authors' code), nor which pass the
@@ -487,14 +487,14 @@ draw.table(rows)
 # Here one adapter does as well, with half the work: a little better in loss, about equal in accuracy; the differences are
 # of a few examples in two hundred.
 #
-# | | AdaMix | adapters (lesson 03) | a mixture of experts with a router |
+# | | AdaMix | adapters ([lesson 03](03_adapters.ipynb)) | a mixture of experts with a router |
 # |---|---|---|---|
 # | who chooses the expert | chance, for a whole batch | there is one | a trained router, for each token |
 # | at inference | one adapter, the mean | one adapter | all experts are stored, some are used |
 # | passes in a training step | 2 | 1 | 1 |
 # | folds into the base | no | no | no |
 #
-# The paper does the same with LoRA (lesson 15): the experts are pairs of thin matrices, and their mean *does* fold.
+# The paper does the same with LoRA ([lesson 15](15_lora.ipynb)): the experts are pairs of thin matrices, and their mean *does* fold.
 
 # %% [markdown]
 # ## Your turn

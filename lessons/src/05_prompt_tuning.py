@@ -21,7 +21,7 @@
 # |---|---|
 # | paper | Lester et al., 2021, *The Power of Scale for Parameter-Efficient Prompt Tuning*, [arXiv 2104.08691](https://arxiv.org/abs/2104.08691) |
 # | survey | section 7.1 of [arXiv 2303.15647](https://arxiv.org/abs/2303.15647), soft prompts |
-# | before this | lesson 01 (the mini GPT), lesson 02 (where memory goes) |
+# | before this | [lesson 01](01_mini_gpt.ipynb) (the mini GPT), [lesson 02](02_where_memory_goes.ipynb) (where memory goes) |
 # | you need | embeddings; the causal mask; cosine similarity |
 # | time | 25 minutes to read and run, 30 for the exercises |
 #
@@ -314,7 +314,7 @@ draw.table(costs(base, candidates))
 #
 # It does not merge into a weight. But nothing comes before the prompt, so its rows are the same whatever the text is: run
 # them through the model *once*, keep their keys and values, and never compute them again. What is kept is a prefix, as in
-# lesson 06; one that was not learned freely.
+# [lesson 06](06_prefix_tuning.ipynb); one that was not learned freely.
 
 # %%
 try:
@@ -368,7 +368,7 @@ print("detached, the base again:", torch.equal(detach(copy.deepcopy(model))(ids)
 #
 # ## Its nearest relatives
 #
-# | | prompt tuning | Prefix-Tuning (lesson 06) | IPT (lesson 07) |
+# | | prompt tuning | Prefix-Tuning ([lesson 06](06_prefix_tuning.ipynb)) | IPT ([lesson 07](07_ipt.ipynb)) |
 # |---|---|---|---|
 # | what is learned | vectors before the embedded text | keys and values in every layer | a few numbers, from which a frozen decoder makes the prompt |
 # | keys and values of the upper layers | the model makes them | free | the model makes them |

@@ -21,7 +21,7 @@
 # |---|---|
 # | paper | Li and Liang, 2021, *Prefix-Tuning: Optimizing Continuous Prompts for Generation*, [arXiv 2101.00190](https://arxiv.org/abs/2101.00190) |
 # | survey | section 7.2 of [arXiv 2303.15647](https://arxiv.org/abs/2303.15647), soft prompts |
-# | before this | lesson 01 (the mini GPT), lesson 02 (where memory goes); lesson 05 (prompt tuning) is its nearest relative |
+# | before this | [lesson 01](01_mini_gpt.ipynb) (the mini GPT), [lesson 02](02_where_memory_goes.ipynb) (where memory goes); [lesson 05](05_prompt_tuning.ipynb) (prompt tuning) is its nearest relative |
 # | you need | attention: queries, keys, values, the causal mask |
 # | time | 30 minutes to read and run, 45 for the exercises |
 #
@@ -139,7 +139,7 @@ print(f"the same, if the text begins at position 0:       {(unshifted(tail) - ba
 # last line shows what happens if one forgets to move the text: GPT-2 reads other position vectors than it would behind
 # the real story.
 #
-# A *prompt* of learned vectors (lesson 05) lies between the two: its vectors are free, but the model's weights make their
+# A *prompt* of learned vectors ([lesson 05](05_prompt_tuning.ipynb)) lies between the two: its vectors are free, but the model's weights make their
 # keys and values.
 
 # %% [markdown]
@@ -329,7 +329,7 @@ draw.table(costs(base, candidates))
 
 # %% [markdown]
 # What is kept for the backward pass is about two thirds of full fine-tuning's, as with LoRA, and a step is a little
-# shorter, not many times shorter. Both are what lesson 02 predicts for anything that trains at the bottom of a frozen
+# shorter, not many times shorter. Both are what [lesson 02](02_where_memory_goes.ipynb) predicts for anything that trains at the bottom of a frozen
 # model.
 #
 # ## At inference
@@ -450,7 +450,7 @@ draw.table(rows)
 #
 # ## Its nearest relatives
 #
-# | | Prefix-Tuning | prompt tuning (lesson 05) | IPT (lesson 07) | LoRA (lesson 15) |
+# | | Prefix-Tuning | prompt tuning ([lesson 05](05_prompt_tuning.ipynb)) | IPT ([lesson 07](07_ipt.ipynb)) | LoRA ([lesson 15](15_lora.ipynb)) |
 # |---|---|---|---|---|
 # | what is learned | keys and values in every layer | vectors before the embedded text | a few numbers, from which a frozen decoder makes the prompt | a change of weights |
 # | numbers stored | $2 L n d_{kv}$ | $n d$ | $k$, and the shared decoder | $2 r d$ a weight |
@@ -559,5 +559,5 @@ print(f"before: {right(base):.1%} of the test answers are right, after: {right(y
 # library, `minipeft/additive/prefix_tuning.py` is the method, and `tests/test_prefix_tuning.py` compares it with Hugging
 # Face `peft` and with attention written out.
 #
-# **Next:** lesson 07, IPT, which asks whether the prompts of many tasks lie in a small space. Or go back to [the
+# **Next:** [lesson 07, IPT](07_ipt.ipynb), which asks whether the prompts of many tasks lie in a small space. Or go back to [the
 # start](00_start_here.ipynb).

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 07 · Intrinsic Prompt Tuning: is there a map of prompts?
 #
-# **The question.** A prompt of lesson 05 has 20 vectors of 96 numbers. Tune one for each of many tasks, and you have
+# **The question.** A prompt of [lesson 05](05_prompt_tuning.ipynb) has 20 vectors of 96 numbers. Tune one for each of many tasks, and you have
 # many points in a space of 1,920 dimensions. Do they lie anywhere, or do they lie close together on a small, curved
 # sheet in that space? If there is such a sheet, then a new task needs no prompt of its own. It needs a place on the
 # map: a handful of coordinates.
@@ -67,7 +67,7 @@ draw.block(model)
 #
 # There are three trainings, one after the other. The model is frozen in all of them.
 #
-# 1. **A prompt for each source task**, $P_i \in \mathbb{R}^{n \times d}$, tuned as in lesson 05. All start alike.
+# 1. **A prompt for each source task**, $P_i \in \mathbb{R}^{n \times d}$, tuned as in [lesson 05](05_prompt_tuning.ipynb). All start alike.
 # 2. **The map.** An encoder and a decoder, with $k$ numbers between them. (Read $P$ as one row of $nd$ numbers.)
 #
 # $$ z_i = E P_i + e \qquad P^*_i = \underbrace{W_2 \tanh(W_1 z_i + b_1) + b_2}_{D(z_i)} \qquad
@@ -302,7 +302,7 @@ print(f"{NEW}, on the listing's map:", evaluate(other_space, tasks.load(NEW)))
 # ([docs/comparison](../docs/comparison/README.md)) did more: ten numbers, prompts of twenty vectors, and for each of
 # five tasks a subspace that was learned from the *other* fourteen, with 200 steps for each of their prompts and 200
 # more for each in the subspace. Its lines about IPT and prompt tuning are `data/ipt.csv`, cut out by
-# `grep -E "^model,|,(ipt|prompt-tuning)," docs/comparison/runs.csv`.
+# `grep -E "^model,|,(ipt|prompt-tuning),[^,]*,[^,]*,1000," docs/comparison/runs.csv`.
 
 # %%
 with open("data/ipt.csv", newline="") as file:
@@ -455,7 +455,7 @@ except ValueError as error:
 # %% [markdown]
 # ## Its nearest relatives
 #
-# | | IPT | prompt tuning (lesson 05) | Intrinsic SAID (lesson 14) |
+# | | IPT | prompt tuning ([lesson 05](05_prompt_tuning.ipynb)) | Intrinsic SAID ([lesson 14](14_intrinsic_said.ipynb)) |
 # |---|---|---|---|
 # | what trains | $k$ coordinates | $n d$ numbers | a short vector for the whole model |
 # | the space they live in | learned from other tasks, curved | all of it | random, straight |
@@ -574,7 +574,7 @@ for name in ("where", "who, again"):
 #
 # **Further reading.** The paper's section on what the subspace is good for: prompts that start from it train more
 # stably. The question itself goes back to Li et al., 2018 ([arXiv 1804.08838](https://arxiv.org/abs/1804.08838)), and
-# lesson 14 asks it of weights. In the library, `minipeft/additive/ipt.py` is the method, and `tests/test_ipt.py` goes
+# [lesson 14](14_intrinsic_said.ipynb) asks it of weights. In the library, `minipeft/additive/ipt.py` is the method, and `tests/test_ipt.py` goes
 # through its stages.
 #
 # **Next:** [lesson 08, Ladder-Side Tuning](08_ladder_side.ipynb), which leaves the model's blocks altogether. Or go

@@ -22,8 +22,8 @@
 # |---|---|
 # | paper | Sung, Cho and Bansal, 2022, *LST: Ladder Side-Tuning for Parameter and Memory Efficient Transfer Learning*, [arXiv 2206.06522](https://arxiv.org/abs/2206.06522) |
 # | survey | section 8.1 of [arXiv 2303.15647](https://arxiv.org/abs/2303.15647), additive methods |
-# | before this | lesson 01 (the mini GPT), [lesson 02, where memory goes](02_where_memory_goes.ipynb), [lesson 03, adapters](03_adapters.ipynb) |
-# | you need | what autograd keeps for the backward pass (lesson 02) |
+# | before this | [lesson 01](01_mini_gpt.ipynb) (the mini GPT), [lesson 02, where memory goes](02_where_memory_goes.ipynb), [lesson 03, adapters](03_adapters.ipynb) |
+# | you need | what autograd keeps for the backward pass ([lesson 02](02_where_memory_goes.ipynb)) |
 # | time | 30 minutes to read and run, 45 for the exercises |
 #
 # At the end you will have written a rung of the ladder, and you will be able to say exactly which tensors of a frozen model
@@ -146,7 +146,7 @@ print(inspect.getsource(ladder_side.Ladder))
 # ## How it starts
 #
 # The side's blocks start as the model's own blocks, cut down: of each matrix the rows are kept that matter most, by their
-# Fisher information on the task's data (lesson 13), and of the next matrix the columns that go with them. But a quarter of
+# Fisher information on the task's data ([lesson 13](13_fishmask.ipynb)), and of the next matrix the columns that go with them. But a quarter of
 # a model is not the model.
 #
 # **Predict first.** All methods so far started at the base, or as near as you could wish. What is the loss of this one before
@@ -261,7 +261,7 @@ stream = x.numel() * c.width * 4 / 1e6
 print(f"the stream of this batch, b t d numbers: {stream:.2f} MB")
 
 # %% [markdown]
-# All lines are straight: that is lesson 02. But look at the slopes. Adapters and LoRA save about a fifth and a third of
+# All lines are straight: that is [lesson 02](02_where_memory_goes.ipynb). But look at the slopes. Adapters and LoRA save about a fifth and a third of
 # what full fine-tuning keeps for each block, and a smaller rank would not help much: they keep what the frozen model's
 # attention and gelu need for their backward pass, because the gradient has to come through. LST's slope is about a
 # third of full fine-tuning's. And of that, the frozen model has only the stream, 0.15 MB for each rung: a rung has a

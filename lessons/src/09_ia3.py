@@ -20,7 +20,7 @@
 # |---|---|
 # | paper | Liu et al., 2022, *Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning*, [arXiv 2205.05638](https://arxiv.org/abs/2205.05638) |
 # | survey | section 8.2 of [arXiv 2303.15647](https://arxiv.org/abs/2303.15647), additive methods |
-# | before this | lesson 01 (the mini GPT), lesson 02 (where memory goes) |
+# | before this | [lesson 01](01_mini_gpt.ipynb) (the mini GPT), [lesson 02](02_where_memory_goes.ipynb) (where memory goes) |
 # | you need | rows and columns of a matrix; what the rank of a matrix is |
 # | time | 25 minutes to read and run, 35 for the exercises |
 #
@@ -354,7 +354,7 @@ with torch.no_grad():
 #
 # ## Its nearest relatives
 #
-# | | (IA)³ | BitFit (lesson 10) | LoRA, rank $r$ (lesson 15) |
+# | | (IA)³ | BitFit ([lesson 10](10_bitfit.ipynb)) | LoRA, rank $r$ ([lesson 15](15_lora.ipynb)) |
 # |---|---|---|---|
 # | what it does | multiplies by a vector | adds a vector | adds a thin product |
 # | numbers for a Linear | $d_\text{out}$ or $d_\text{in}$ | $d_\text{out}$ | $r\,(d_\text{in} + d_\text{out})$ |

@@ -20,7 +20,7 @@
 # |---|---|
 # | paper | Ben Zaken, Ravfogel and Goldberg, 2021, *BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked Language-models*, [arXiv 2106.10199](https://arxiv.org/abs/2106.10199) |
 # | survey | section 9.1 of [arXiv 2303.15647](https://arxiv.org/abs/2303.15647), selective methods |
-# | before this | lesson 01 (the mini GPT), lesson 02 (where memory goes) |
+# | before this | [lesson 01](01_mini_gpt.ipynb) (the mini GPT), [lesson 02](02_where_memory_goes.ipynb) (where memory goes) |
 # | you need | how attention scores become weights; the chain rule |
 # | time | 25 minutes to read and run, 45 for the exercises |
 #
@@ -458,7 +458,7 @@ draw.table([{head: row[key] for key, head in shown.items()} for row in results])
 #
 # ## Its nearest relatives
 #
-# | | BitFit | (IA)³ (lesson 09) | LoRA (lesson 15) | DiffPruning, FISH Mask (lessons 11, 13) |
+# | | BitFit | (IA)³ ([lesson 09](09_ia3.ipynb)) | LoRA ([lesson 15](15_lora.ipynb)) | DiffPruning, FISH Mask (lessons 11, 13) |
 # |---|---|---|---|---|
 # | what it does to $W x + b$ | another $b$ | rows or columns of $W$ scaled | $W$ gets a change of low rank | single numbers of $W$ change |
 # | who chooses what trains | the architecture | the method | you: rank and targets | the data |
@@ -558,4 +558,4 @@ print("after, with torch's:", reached)
 # **Further reading.** Section 3 of the paper. In the library, `minipeft/selective/bitfit.py` is the method, and
 # `tests/test_bitfit.py` has the laws of this lesson as tests: the key's bias, the value's, the brute-force step.
 #
-# **Next:** lesson 11, DiffPruning, which lets the data choose what trains. Or go back to [the start](00_start_here.ipynb).
+# **Next:** [lesson 11, DiffPruning](11_diff_pruning.ipynb), which lets the data choose what trains. Or go back to [the start](00_start_here.ipynb).

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 12 · FAR: train the nodes that move most
 #
-# **The question.** BitFit (lesson 10) trains what the *architecture* calls a bias. Could the *data* choose instead? Train
+# **The question.** BitFit ([lesson 10](10_bitfit.ipynb)) trains what the *architecture* calls a bias. Could the *data* choose instead? Train
 # everything for a moment, look which parts of the model move, and go on with those alone. And can it choose in a way that
 # a small device can use: whole rows of a matrix, not single numbers scattered over it?
 #
@@ -21,7 +21,7 @@
 # |---|---|
 # | paper | Vucetic et al., 2022, *Efficient Fine-Tuning of BERT Models on the Edge*, [arXiv 2205.01541](https://arxiv.org/abs/2205.01541); the method is called Freeze And Reconfigure |
 # | survey | section 9.3 of [arXiv 2303.15647](https://arxiv.org/abs/2303.15647), selective methods |
-# | before this | lesson 01 (the mini GPT), lesson 02 (where memory goes) |
+# | before this | [lesson 01](01_mini_gpt.ipynb) (the mini GPT), [lesson 02](02_where_memory_goes.ipynb) (where memory goes) |
 # | you need | how a Linear's weight is laid out; what a permutation is |
 # | time | 25 minutes to read and run, 50 for the exercises |
 #
@@ -327,7 +327,7 @@ draw.table(rows)
 # upper right, but it is a cloud: many of the highest dots are grey.
 #
 # Mind what is measured here. Adam divides each gradient by its own running size. A number whose gradient is small, but always
-# of one sign, moves as far as one whose gradient is large. In lesson 10 the bias of the keys moved without any gradient to
+# of one sign, moves as far as one whose gradient is large. In [lesson 10](10_bitfit.ipynb) the bias of the keys moved without any gradient to
 # speak of, and was worth nothing. How far a node moves is the optimizer's word as well as the task's.
 #
 # ## Does it matter which rows?
@@ -498,7 +498,7 @@ draw.show(
 #
 # ## Its nearest relatives
 #
-# | | FAR | DiffPruning (lesson 11) | FISH Mask (lesson 13) | BitFit (lesson 10) |
+# | | FAR | DiffPruning ([lesson 11](11_diff_pruning.ipynb)) | FISH Mask ([lesson 13](13_fishmask.ipynb)) | BitFit ([lesson 10](10_bitfit.ipynb)) |
 # |---|---|---|---|---|
 # | what is chosen | whole nodes of the MLPs | single numbers, anywhere | single numbers, anywhere | the biases |
 # | by what | how far they move in a short training | a mask that is trained along | the squares of their gradients | the architecture |
@@ -595,5 +595,5 @@ print("with the library's:", reached["moved most"])
 # `minipeft/selective/far.py` is the method; `tests/test_far.py` compares it with two Linears and with full fine-tuning at
 # `share=1`.
 #
-# **Next:** lesson 13, FISH Mask, which looks at gradients before the first step. Or go back to
+# **Next:** [lesson 13, FISH Mask](13_fishmask.ipynb), which looks at gradients before the first step. Or go back to
 # [the start](00_start_here.ipynb).

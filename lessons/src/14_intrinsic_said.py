@@ -21,7 +21,7 @@
 # |---|---|
 # | paper | Aghajanyan, Gupta and Zettlemoyer, 2020, *Intrinsic Dimensionality Explains the Effectiveness of Language Model Fine-Tuning*, [arXiv 2012.13255](https://arxiv.org/abs/2012.13255) |
 # | survey | section 10.1 of [arXiv 2303.15647](https://arxiv.org/abs/2303.15647), reparametrization-based methods |
-# | before this | lesson 01 (the mini GPT), lesson 02 (where memory goes) |
+# | before this | [lesson 01](01_mini_gpt.ipynb) (the mini GPT), [lesson 02](02_where_memory_goes.ipynb) (where memory goes) |
 # | you need | matrix products, rank and dimension; what a gradient is |
 # | time | 30 minutes to read and run, 45 for the exercises |
 #
@@ -100,7 +100,7 @@ for step in (1, 2):
 # $$ \frac{\partial L}{\partial z} = \sum_i \lambda_i\, P_i^\top g_i \qquad
 #    \frac{\partial L}{\partial \lambda_i} = (P_i z) \cdot g_i . $$
 #
-# The second is zero as long as $z$ is. Had the scales started at zero as well, nothing would ever move. LoRA (lesson 15) has
+# The second is zero as long as $z$ is. Had the scales started at zero as well, nothing would ever move. LoRA ([lesson 15](15_lora.ipynb)) has
 # the same trick with its $A$ and $B$.
 
 # %% [markdown]
@@ -188,7 +188,7 @@ print("dimensions that the twenty span:", int(torch.linalg.matrix_rank(torch.sta
 # - **The budget.** The scales are paid for out of it. With 68 tensors a SAID of 100 numbers has only 32 directions.
 # - **The time.** The survey gives $O(D \log d)$. That is Fastfood in many blocks of size $d$. Padding to one block of size
 #   $n \ge D$, which is what the published code and the library here do, takes $O(D \log D)$.
-# - **The gradient.** The Fastfood code published with Compacter (lesson 21) normalises $H$ on the way back but not on
+# - **The gradient.** The Fastfood code published with Compacter ([lesson 21](21_compacter.ipynb)) normalises $H$ on the way back but not on
 #   the way forward: a tensor padded to $n$ gets its gradient divided by $n$. Small tensors are heard, large ones hardly. It trains,
 #   no error is raised, and learning rates found with it mean nothing elsewhere. `gradcheck`, which
 #   `tests/test_intrinsic_said.py` runs, finds such a thing at once.
@@ -360,7 +360,7 @@ draw.table(list(rows.values()))
 #
 # ## Its nearest relatives
 #
-# | | SAID | LoRA (lesson 15) | KronA (lesson 16) | Compacter (lesson 21) |
+# | | SAID | LoRA ([lesson 15](15_lora.ipynb)) | KronA ([lesson 16](16_krona.ipynb)) | Compacter ([lesson 21](21_compacter.ipynb)) |
 # |---|---|---|---|---|
 # | what is limited | the dimension of the set of changes | the rank of each change | the form of each change | the form of each adapter |
 # | rank of one change | full | $r$ | up to full | it is no change of a weight |
@@ -454,7 +454,7 @@ print("after: ", evaluate(model, task))
 # %% [markdown]
 # Compare it with the curve of `where` at 64: DID with as many numbers, which moves the whole model and not the short
 # vectors alone, reached 86.5 % and 97 %. So 64 random directions among the biases and gains come close, at a learning
-# rate in between. Few numbers in the right place can do much; BitFit (lesson 10) is built on that.
+# rate in between. Few numbers in the right place can do much; BitFit ([lesson 10](10_bitfit.ipynb)) is built on that.
 #
 # ## What to remember
 #

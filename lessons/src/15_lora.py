@@ -21,7 +21,7 @@
 # |---|---|
 # | paper | Hu et al., 2021, *LoRA: Low-Rank Adaptation of Large Language Models*, [arXiv 2106.09685](https://arxiv.org/abs/2106.09685) |
 # | survey | section 10.2 of [arXiv 2303.15647](https://arxiv.org/abs/2303.15647), reparametrization-based methods |
-# | before this | lesson 01 (the mini GPT), lesson 02 (where memory goes) |
+# | before this | [lesson 01](01_mini_gpt.ipynb) (the mini GPT), [lesson 02](02_where_memory_goes.ipynb) (where memory goes) |
 # | you need | matrix products and rank; what a gradient is |
 # | time | 30 minutes to read and run, 45 for the exercises |
 #
@@ -222,8 +222,8 @@ draw.table(costs(base, candidates))
 # This answers a question that many people ask, *why is LoRA not faster?* While it trains, the forward pass does all
 # that it did before, and the two thin products as well. The backward pass must still compute the gradient with respect
 # to the activations of every layer; it is spared only the gradient with respect to the weights. In this run a step took
-# a little less than two thirds of full fine-tuning's time. The same comparison in other lessons, on the same machine at
-# other hours, gives four fifths or nine tenths. It is never a hundredth.
+# six sevenths of full fine-tuning's time; in other lessons, on other models and at other hours of the same machine, it is
+# between two thirds and nine tenths. It is never a hundredth.
 #
 # ## One base, many tasks
 #
@@ -344,7 +344,7 @@ draw.table([{head: row[key] for key, head in shown.items()} for row in results])
 # %% [markdown]
 # ## Its nearest relatives
 #
-# | | LoRA | adapters (lesson 03) |
+# | | LoRA | adapters ([lesson 03](03_adapters.ipynb)) |
 # |---|---|---|
 # | place | beside a Linear | after a sub-layer |
 # | between the two thin matrices | nothing | a nonlinearity |
@@ -353,8 +353,8 @@ draw.table([{head: row[key] for key, head in shown.items()} for row in results])
 # | starts as the base | exactly | nearly, in the paper's form |
 # | in the same batch, another delta for each row | not once merged | possible |
 #
-# Put a nonlinearity into LoRA's branch and move it around the MLP, and you have the parallel adapter of lesson 19.
-# Replace $BA$ by a Kronecker product and you have KronA (lesson 16): the numbers of a LoRA of rank 1, but full rank.
+# Put a nonlinearity into LoRA's branch and move it around the MLP, and you have the parallel adapter of [lesson 19](19_mam.ipynb).
+# Replace $BA$ by a Kronecker product and you have KronA ([lesson 16](16_krona.ipynb)): the numbers of a LoRA of rank 1, but full rank.
 
 # %% [markdown]
 # ## Your turn
@@ -440,8 +440,8 @@ print("after: ", evaluate(model, task))
 # of the fifteen tasks above, LoRA of rank 8 comes within a point of full fine-tuning with 2.5 % of the numbers; on
 # `cipher` and `odd_one_out` it does not.
 #
-# **Further reading.** The paper's section 7 asks which subspace LoRA finds. Aghajanyan et al. (2020), lesson 14, made the
+# **Further reading.** The paper's section 7 asks which subspace LoRA finds. Aghajanyan et al. (2020), [lesson 14](14_intrinsic_said.ipynb), made the
 # same bet before, on the whole model at once. In the library, `minipeft/reparametrization/lora.py` is the method, and
 # `tests/test_lora.py` compares it with Hugging Face `peft`.
 #
-# **Next:** [lesson 16, KronA], where the product is a Kronecker product. Or go back to [the start](00_start_here.ipynb).
+# **Next:** [lesson 16, KronA](16_krona.ipynb), where the product is a Kronecker product. Or go back to [the start](00_start_here.ipynb).

@@ -193,7 +193,7 @@ compare("W square, A (3, 4) ", torch.randn(3, 4, generator=g), torch.randn(8, 6,
 # - It works on one vector. With a batch of texts the last dimension alone must be cut.
 # - The survey says that the Kronecker product keeps the rank of its factors. You have just seen that it multiplies them.
 # - It calls KronA much faster than adapters at inference. That holds for this form, once it is merged. The forms of
-#   [lesson 17, KronA beside the MLP], cannot be merged: by the paper's table they take 127 % and 136 % of the plain
+#   [lesson 17, KronA beside the MLP](17_krona_res.ipynb), cannot be merged: by the paper's table they take 127 % and 136 % of the plain
 #   model's time.
 # - It names neither the first values nor $s$.
 
@@ -293,9 +293,9 @@ draw.table(costs(base, candidates))
 # %% [markdown]
 # KronA keeps more for the backward pass than LoRA of rank 1: not one number per token between its two products, but a
 # grid of $a_\text{in} b_\text{out}$, which is about as long as $x$. It also computes more, as you have counted above.
-# In both, gradients, Adam's averages and the file are nearly nothing; activations and time are saved in part, for the
-# reasons that lesson 15 gives. (Once merged, all three are the same plain GPT. That their forward times differ is noise
-# of the machine.)
+# In both, gradients, Adam's averages and the file are nearly nothing. Activations are saved in part, for the reasons
+# that [lesson 15](15_lora.ipynb) gives. Time is not, with KronA: its step took a tenth longer than full fine-tuning's in
+# this run. Few numbers are not little work.
 #
 # ## Merging
 #
@@ -361,7 +361,7 @@ print(
 # %% [markdown]
 # ## Is it the right shape for a change?
 #
-# In lesson 15 we asked how much of the change that full fine-tuning makes is held by the best matrix of rank $r$. Ask the
+# In [lesson 15](15_lora.ipynb) we asked how much of the change that full fine-tuning makes is held by the best matrix of rank $r$. Ask the
 # same of KronA: how much does the best Kronecker product hold?
 #
 # There is a beautiful way to find it. Cut $\Delta W$ into its blocks and make **each block a row** of a new matrix. If
@@ -428,7 +428,7 @@ for kind, found in (("of the changes", real), ("of random matrices", noise)):
 # of it, little more than of noise. If we wanted to *copy* what full fine-tuning does here, low rank would be a much
 # better shape than this one.
 #
-# And yet KronA learned the task nearly as well as LoRA of rank 1. The two facts agree once you recall lesson 15: a method
+# And yet KronA learned the task nearly as well as LoRA of rank 1. The two facts agree once you recall [lesson 15](15_lora.ipynb): a method
 # need not imitate full fine-tuning. There are many changes that solve a task. Some have low rank, and some, it seems,
 # are Kronecker products.
 
@@ -533,5 +533,5 @@ print("after 100 steps:", evaluate(model, task))
 # Hugging Face `peft` this method is `LoKr` with two whole factors, and `tests/test_krona.py` compares with it. The library's
 # is `minipeft/reparametrization/krona.py`.
 #
-# **Next:** [lesson 17, KronA beside the MLP], where the same product stands beside a whole sub-layer and cannot be merged.
+# **Next:** [lesson 17, KronA beside the MLP](17_krona_res.ipynb), where the same product stands beside a whole sub-layer and cannot be merged.
 # Or go back to [the start](00_start_here.ipynb).

@@ -14,7 +14,7 @@
 # # 17 · KronA beside the MLP
 #
 # **The question.** LoRA and KronA change a *weight*. An adapter changes what a *sub-layer* does. What happens if we take
-# the Kronecker product of lesson 16 out of the attention and put it, as an adapter, beside the whole MLP? What does one
+# the Kronecker product of [lesson 16](16_krona.ipynb) out of the attention and put it, as an adapter, beside the whole MLP? What does one
 # more number do, which says how much of the input is added? And what does the new place cost?
 #
 # | | |
@@ -156,7 +156,7 @@ print(inspect.getsource(krona_res.ResidualKronecker))
 print(inspect.getsource(krona_res.KronARes))
 
 # %% [markdown]
-# `Kronecker` is lesson 16's branch. `Parallel` puts it around the MLP now and not around a Linear.
+# `Kronecker` is [lesson 16](16_krona.ipynb)'s branch. `Parallel` puts it around the MLP now and not around a Linear.
 #
 # ## It learns
 #
@@ -389,7 +389,7 @@ for name in ("r", "product.A"):
 #
 # ## Its nearest relatives
 #
-# | | KronA^B_res | KronA (lesson 16) | parallel adapter (lesson 19) | Compacter (lesson 21) |
+# | | KronA^B_res | KronA ([lesson 16](16_krona.ipynb)) | parallel adapter ([lesson 19](19_mam.ipynb)) | Compacter ([lesson 21](21_compacter.ipynb)) |
 # |---|---|---|---|---|
 # | place | beside the MLP | beside a Linear | beside the MLP | after a sub-layer |
 # | shape | one map, $d$ to $d$ | one map, $d_\text{in}$ to $d_\text{out}$ | down, activation, up | down, activation, up |

@@ -194,7 +194,7 @@ for score in ("snip", "magnitude"):
 # %% [markdown]
 # SNIP can't say anything: $U$'s weights are zero, and $D$'s gradients come through $U$, so they are zero too. Magnitude would
 # cut all of $U$, and the adapters would be dead for ever. Therefore these adapters start *near* zero, with normal
-# numbers in both matrices. The model then starts near its base, not exactly there; lesson 03 shows how near.
+# numbers in both matrices. The model then starts near its base, not exactly there; [lesson 03](03_adapters.ipynb) shows how near.
 #
 # ## The implementation
 #
@@ -253,7 +253,7 @@ draw.show(
 # quarters of the adapter after the first attention, and less than a quarter of the one after the last. It moves the budget
 # downwards, to where a change still passes through all that lies above.
 #
-# Compare this with the picture of lesson 03, made on another task: there, adapters were taken out *after* training, and it
+# Compare this with the picture of [lesson 03](03_adapters.ipynb), made on another task: there, adapters were taken out *after* training, and it
 # was block 0 that could not be missed. SNIP did not train, and points to the same block.
 #
 # **What does SNIP keep that magnitude doesn't?** Each dot below is a weight: how large it is, and how large its gradient.
@@ -321,7 +321,7 @@ draw.show(
 #
 # ## It learns
 #
-# The task: of some words, say the one that is of another kind. In lesson 03 and in the comparison, adapters are some way
+# The task: of some words, say the one that is of another kind. In [lesson 03](03_adapters.ipynb) and in the comparison, adapters are some way
 # behind full fine-tuning on it. The learning rates are those that the search of the course's comparison chose for adapters
 # and for SparseAdapter on this task ([docs/comparison](../docs/comparison/README.md)).
 
@@ -444,7 +444,7 @@ print("detached, the base as it was:", same)
 # %% [markdown]
 # ## Its nearest relatives
 #
-# | | SparseAdapter | adapters (lesson 03) | FISH Mask (lesson 13) | DiffPruning (lesson 11) |
+# | | SparseAdapter | adapters ([lesson 03](03_adapters.ipynb)) | FISH Mask ([lesson 13](13_fishmask.ipynb)) | DiffPruning ([lesson 11](11_diff_pruning.ipynb)) |
 # |---|---|---|---|---|
 # | what trains | some numbers of new adapters | all numbers of new adapters | some numbers of the base | some numbers of the base |
 # | chosen by | $\lvert w\,g \rvert$, or others | – | $g^2$, each example's by itself | training, with a price on each number |

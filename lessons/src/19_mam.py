@@ -20,7 +20,7 @@
 # |---|---|
 # | paper | He, Zhou, Ma, Berg-Kirkpatrick, Neubig, 2021, *Towards a Unified View of Parameter-Efficient Transfer Learning*, [arXiv 2110.04366](https://arxiv.org/abs/2110.04366) |
 # | survey | section 11.2 of [arXiv 2303.15647](https://arxiv.org/abs/2303.15647), hybrid methods |
-# | before this | lesson 01 (the mini GPT); lessons 03, 06 and 15 (adapters, prefixes, LoRA) help |
+# | before this | [lesson 01](01_mini_gpt.ipynb) (the mini GPT); lessons 03, 06 and 15 (adapters, prefixes, LoRA) help |
 # | you need | what the keys and values of an attention are; the softmax |
 # | time | 30 minutes to read and run, 40 for the exercises |
 #
@@ -66,7 +66,7 @@ draw.block(MAM(hidden=None).attach(copy.deepcopy(base)))
 # $n$ is the length of the prefix, 10 here, and $m$ the width of the bottleneck, 16 here. The second line alone is called the
 # **scaled parallel adapter**. Four details:
 #
-# - **Beside, not behind.** Houlsby's adapter (lesson 03) reads what the sub-layer has computed. This one reads $u$ and does not
+# - **Beside, not behind.** Houlsby's adapter ([lesson 03](03_adapters.ipynb)) reads what the sub-layer has computed. This one reads $u$ and does not
 #   know what the MLP says.
 # - **It reads $u$ itself.** The MLP reads $\text{norm}(u)$; the adapter does not. The authors' code has it so.
 # - **$s$ is a constant**, here 4, and multiplies all that the adapter says, $b$ included. Nothing else is scaled.
@@ -110,9 +110,9 @@ print(f"largest difference of the two sides: {(left - right).abs().max():.0e}, o
 #
 # | | what is computed | between the two matrices | where | how it joins |
 # |---|---|---|---|---|
-# | adapter (lesson 03) | $U\,f(D\,h)$ | a nonlinearity | behind a sub-layer | added |
-# | prefix (lesson 06) | $\text{softmax}(q P_k^\top) P_v$ | a softmax | beside the attention | $\lambda$ of it, $1 - \lambda$ of the rest |
-# | LoRA (lesson 15) | $B\,A\,x$ | nothing | beside a Linear | added, times a constant |
+# | adapter ([lesson 03](03_adapters.ipynb)) | $U\,f(D\,h)$ | a nonlinearity | behind a sub-layer | added |
+# | prefix ([lesson 06](06_prefix_tuning.ipynb)) | $\text{softmax}(q P_k^\top) P_v$ | a softmax | beside the attention | $\lambda$ of it, $1 - \lambda$ of the rest |
+# | LoRA ([lesson 15](15_lora.ipynb)) | $B\,A\,x$ | nothing | beside a Linear | added, times a constant |
 # | scaled parallel adapter | $U\,f(D\,u)$ | a nonlinearity | beside the MLP | added, times a constant |
 #
 # The last row is new. It takes the form from the first, the place from the second, the scale from the third. This is the *mix
@@ -160,13 +160,13 @@ print(
 #
 # - It gives MAM a soft prompt of length **200**, at 7 % extra numbers. 200 is the paper's *baseline*, prefix-tuning. MAM has a
 #   prefix of **30** and adapters of width 512, together 6.7 %.
-# - It speaks of a *soft prompt*. That is lesson 05, learned embeddings before the first layer. MAM uses a *prefix*, learned
+# - It speaks of a *soft prompt*. That is [lesson 05](05_prompt_tuning.ipynb), learned embeddings before the first layer. MAM uses a *prefix*, learned
 #   keys and values in every layer.
 
 # %% [markdown]
 # ## The implementation
 #
-# A block with something beside its MLP, and the method that puts it there. The prefix comes from lesson 06's file.
+# A block with something beside its MLP, and the method that puts it there. The prefix comes from [lesson 06](06_prefix_tuning.ipynb)'s file.
 
 # %%
 from minipeft.hybrid import mam
@@ -261,7 +261,7 @@ print(counts(model))
 # %% [markdown]
 # No rank: no weight of the base has changed, and all that trained stays beside it.
 #
-# Mind *when* one counts. While it trains, a network writes the prefixes of all layers (lesson 06 says why), and then it is
+# Mind *when* one counts. While it trains, a network writes the prefixes of all layers ([lesson 06](06_prefix_tuning.ipynb) says why), and then it is
 # dropped. The paper's percentages count what is kept.
 
 # %%
@@ -363,7 +363,7 @@ left.set_ylabel("test accuracy, %")
 draw.show(
     fig,
     "Two panels of test accuracy against the learning rate. Left: beside the MLP, beside the attention and behind the attention "
-    "the adapter rises to about 90 % at a rate of 0.012 and falls again at 0.048; behind the MLP it stays below 45 %. Right: with "
+    "the adapter rises above 90 % at a rate of 0.012 and falls again at 0.048; behind the MLP it stays below 45 %. Right: with "
     "s = 4 the curve of the adapter beside the MLP is moved to the left by one step and is about as high. MAM has its top there too; "
     "LoRA's is lower, and a prefix stays below 20 %.",
 )
@@ -439,7 +439,7 @@ print(
 # $s$ times as fast. $D$ and $c$ see only $U'$, and don't notice. Since $U$ and $b$ start at zero, the start is the same as well.
 #
 # So in Adam's hands $s$ is no part of the model at all. It is **a larger learning rate for $U$ and $b$**. The same goes for
-# LoRA's $\alpha / r$ in lesson 15, where $B$ starts at zero. With plain gradient descent it would be another matter; exercise 19.2
+# LoRA's $\alpha / r$ in [lesson 15](15_lora.ipynb), where $B$ starts at zero. With plain gradient descent it would be another matter; exercise 19.2
 # asks which.
 
 # %% [markdown]
@@ -523,8 +523,8 @@ print("without the prefix: ", evaluate(without_prefix, task))
 #
 # ## Its nearest relatives
 #
-# The table of forms above has laid them side by side. In the course, the same bottleneck stands in lesson 03 behind
-# each sub-layer, in lesson 04 several times at one place, in lesson 18 with most of its numbers removed, and in lesson
+# The table of forms above has laid them side by side. In the course, the same bottleneck stands in [lesson 03](03_adapters.ipynb) behind
+# each sub-layer, in [lesson 04](04_adamix.ipynb) several times at one place, in [lesson 18](18_sparse_adapter.ipynb) with most of its numbers removed, and in lesson
 # 20 behind a learned gate in place of the constant $s$.
 #
 # Which is ahead, if each has its own best learning rate? From [docs/comparison](../docs/comparison/comparison.md), on this task and
@@ -535,7 +535,7 @@ print("without the prefix: ", evaluate(without_prefix, task))
 # |---|---:|---:|---:|
 # | full fine-tuning | 497,088 | 96 ± 1 | 36 ± 6 |
 # | **MAM** | 20,416 | 93 ± 2 | 70 ± 5 |
-# | UniPELT (lesson 20) | 34,256 | 92 ± 2 | 66 ± 9 |
+# | UniPELT ([lesson 20](20_unipelt.ipynb)) | 34,256 | 92 ± 2 | 66 ± 9 |
 # | LoRA, rank 8 | 12,288 | 80 ± 9 | 51 ± 9 |
 # | Houlsby's adapters of 16 | 27,200 | 79 ± 10 | 43 ± 10 |
 # | a prefix of 10 | 7,680 | 18 ± 10 | 21 ± 9 |

@@ -20,7 +20,7 @@
 # |---|---|
 # | paper | Mao et al., 2021, *UniPELT: A Unified Framework for Parameter-Efficient Language Model Tuning*, [arXiv 2110.07577](https://arxiv.org/abs/2110.07577) |
 # | survey | section 11.3 of [arXiv 2303.15647](https://arxiv.org/abs/2303.15647), hybrid methods |
-# | before this | lesson 01 (the mini GPT), [lesson 15](15_lora.ipynb) (LoRA), [lesson 19](19_mam.ipynb) (a prefix is an adapter) |
+# | before this | [lesson 01](01_mini_gpt.ipynb) (the mini GPT), [lesson 15](15_lora.ipynb) (LoRA), [lesson 19](19_mam.ipynb) (a prefix is an adapter) |
 # | you need | the sigmoid; the causal mask of an attention |
 # | time | 30 minutes to read and run, 50 for the exercises |
 #
@@ -489,7 +489,7 @@ print("detached, the base:", all(map(torch.equal, given_back.parameters(), base.
 # %% [markdown]
 # ## Its nearest relatives
 #
-# | | UniPELT | MAM (lesson 19) | its parts alone |
+# | | UniPELT | MAM ([lesson 19](19_mam.ipynb)) | its parts alone |
 # |---|---|---|---|
 # | in the attention | prefix and LoRA | prefix | one of them |
 # | beside or behind the MLP | an adapter, behind | an adapter, beside | an adapter, behind |

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 21 · Compacter: adapters that share what they are made of
 #
-# **The question.** The adapters of lesson 03 are small, and there are many of them: two in each block, each with two
+# **The question.** The adapters of [lesson 03](03_adapters.ipynb) are small, and there are many of them: two in each block, each with two
 # matrices of its own. Must each start from nothing? Compacter builds all of these matrices out of one small set of
 # patterns that they have in common, and a few numbers of their own. How far down does that bring the count, and what is
 # given up?
@@ -68,7 +68,7 @@ draw.block(model)
 #
 # ## The equation
 #
-# The adapter is the one of lesson 03, $A(h) = h + U\,\mathrm{gelu}(D h + c) + b$. New is how $D \in \mathbb{R}^{m \times d}$ and
+# The adapter is the one of [lesson 03](03_adapters.ipynb), $A(h) = h + U\,\mathrm{gelu}(D h + c) + b$. New is how $D \in \mathbb{R}^{m \times d}$ and
 # $U \in \mathbb{R}^{d \times m}$ are made. Each of them is a sum of $n$ Kronecker products:
 #
 # $$ W \;=\; \sum_{i=1}^{n} A_i \otimes B_i, \qquad B_i = s_i\, t_i, \qquad
@@ -203,7 +203,7 @@ for deviation in (1e-4, 0.0):
 #
 # ## It learns
 #
-# The task of lesson 03: say four words in reverse order.
+# The task of [lesson 03](03_adapters.ipynb): say four words in reverse order.
 
 # %%
 prompt, answer = task.test[0]
@@ -353,7 +353,7 @@ draw.table(
 # directions hold as much of them afterwards as of the random ones before. And plain adapters have not much more in
 # common than if all 16 directions were equally strong (four would then hold a quarter). So sharing is an order, not a
 # discovery. But it is an order that costs little: the accuracy hardly falls, and the loss rises a little from 27,200
-# numbers to 5,440 and again to 4,480. As with KronA in lesson 16: many changes solve a task, and some of them are made
+# numbers to 5,440 and again to 4,480. As with KronA in [lesson 16](16_krona.ipynb): many changes solve a task, and some of them are made
 # of four patterns.
 #
 # (One thing this measure does not see: the $m$ numbers in the middle of an adapter have no order. Perhaps two adapters have
@@ -491,7 +491,7 @@ draw.table(costs(base, candidates))
 #
 # ## Unpacked after training
 #
-# `merge` leaves it where it is, for the reason of lesson 03: a nonlinearity stands between the two matrices. But half a merge
+# `merge` leaves it where it is, for the reason of [lesson 03](03_adapters.ipynb): a nonlinearity stands between the two matrices. But half a merge
 # is possible. After training, each $W$ can be formed once and put into a plain Linear. What comes out is an ordinary adapter.
 
 # %%
@@ -621,4 +621,4 @@ print("after 100 steps:", evaluate(model, task))
 # `minipeft/hybrid/compacter.py` is the method, and `tests/test_compacter.py` compares it with AdapterHub's `adapters`, and
 # its counts with the paper's percentages.
 #
-# **Next:** [lesson 22, S4], which gives each group of layers another method. Or go back to [the start](00_start_here.ipynb).
+# **Next:** [lesson 22, S4](22_s4.ipynb), which gives each group of layers another method. Or go back to [the start](00_start_here.ipynb).

@@ -235,7 +235,7 @@ with torch.no_grad():
 
 # %% [markdown]
 # L and B start exactly as the base, A nearly. A prefix has no such start: new keys take attention away from the tokens,
-# whatever their values are (lesson 06). So S4 begins with a model that is somewhat damaged, and training repairs it
+# whatever their values are ([lesson 06](06_prefix_tuning.ipynb)). So S4 begins with a model that is somewhat damaged, and training repairs it
 # first.
 #
 # ## A share that is too small
@@ -565,4 +565,4 @@ print(counts(model))
 # 2301.12132](https://arxiv.org/abs/2301.12132)), lets Bayesian optimisation choose the layers and the sizes. The
 # library's is `minipeft/hybrid/s4.py`, and `S4(plan=...)` takes any plan.
 #
-# **Next:** [lesson 23, all twenty compared]. Or go back to [the start](00_start_here.ipynb).
+# **Next:** [lesson 23, all twenty compared](23_comparing.ipynb). Or go back to [the start](00_start_here.ipynb).

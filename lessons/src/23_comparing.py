@@ -62,7 +62,7 @@ print(len(results.trials), "trials of learning rates, before that")
 # when the training is over). A gain on one axis promises nothing on another.
 #
 # Here are all twenty on all five, for one of the two models. A step's memory is what grows with the method: what is
-# kept for the backward pass, and 12 bytes of gradient and Adam for each number that trains (lesson 02). What merges
+# kept for the backward pass, and 12 bytes of gradient and Adam for each number that trains ([lesson 02](02_where_memory_goes.ipynb)). What merges
 # costs nothing extra at inference, so there the ratio is 1.
 
 
@@ -631,4 +631,4 @@ check("23.6")
 # search costs; Bouthillier et al., *Accounting for Variance in Machine Learning Benchmarks* (2021), on what seeds hide. The
 # library's side of this lesson is `minipeft/compare.py` and `minipeft/report.py`.
 #
-# **Next:** [lesson 24, real weights]. Or go back to [the start](00_start_here.ipynb).
+# **Next:** [lesson 24, real weights](24_real_weights.ipynb). Or go back to [the start](00_start_here.ipynb).

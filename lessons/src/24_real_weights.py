@@ -367,7 +367,7 @@ draw.table(rows)
 # In 4 bits the base takes about $0.5\,N$. In full fine-tuning the base *is* what trains: $16\,N$.
 #
 # The activations below are those of 2,048 tokens in bf16, with recomputation: each block keeps its input, and one block
-# at a time keeps the rest. The loss is cheaper than in lesson 02: with a frozen head the library takes the loss's
+# at a time keeps the rest. The loss is cheaper than in [lesson 02](02_where_memory_goes.ipynb): with a frozen head the library takes the loss's
 # gradient on the way forward, and keeps $d$ numbers for each token instead of $v$ (`minipeft/cross_entropy.py`). And
 # LLaMA's MLP keeps two hidden layers instead of three, and computes the third again (`SwiGLU` in `minipeft/gpt.py`).
 # Both are done for large tensors alone, so the small models, on which we measure, are reckoned with `small=True`.
@@ -634,7 +634,7 @@ for way, losses in curves.items():
 # most steps of most weights are lost. Nothing fails, no error is raised: it only looks like a learning rate that is too
 # small.
 #
-# That is why lesson 02 counted 16 bytes for a number that trains: 4 of them are the master copy (where the model's own
+# That is why [lesson 02](02_where_memory_goes.ipynb) counted 16 bytes for a number that trains: 4 of them are the master copy (where the model's own
 # number is in bf16, its 2 bytes come on top). And it is one more reason why PEFT is cheap: **only what trains needs
 # one.** A frozen base takes no steps, so nothing of it gets lost in 16 bits. `train` does it for every method; these
 # are its lines:
@@ -744,7 +744,7 @@ for name in ("GPT-2 small", "Llama 3.2 1B", "LLaMA 7B", "LLaMA 13B", "Llama 2 70
 draw.table(rows)
 
 # %% [markdown]
-# Two thirds, as lesson 02 found on a processor: the frozen base saves one product of three. With recomputation a fourth
+# Two thirds, as [lesson 02](02_where_memory_goes.ipynb) found on a processor: the frozen base saves one product of three. With recomputation a fourth
 # one is added, and LoRA's step is as long as full fine-tuning's without it. (The products of attention itself are left
 # out; they matter for long texts.)
 #
