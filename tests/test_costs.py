@@ -18,12 +18,13 @@ def test_a_row_says_what_the_method_trains_keeps_and_stores(tmp_path):
     assert row.pop("forward").endswith(" ms (merged)")
     model = method.attach(copy.deepcopy(base))
     x, y = torch.randint(base.c.vocab, (2, *TEXTS))
+    delta.save(model, tmp_path)
     assert row == {
         "": "low",
         "trains": f"{counts(model).trainable:,}",
         "gradients and Adam": f"{12 * counts(model).trainable / 1e6:.2f} MB",
         "activations kept": f"{kept_bytes(lambda: method.loss(model, x, y), model) / 1e6:.2f} MB",
-        "a file": f"{delta.save(model, tmp_path) / 1e3:,.0f} kB",
+        "a file": f"{(tmp_path / delta.TENSORS).stat().st_size / 1e3:,.0f} kB",
     }
     assert all(torch.equal(p, before[name]) for name, p in base.state_dict().items())
 
@@ -41,3 +42,11 @@ def test_each_stage_of_a_recipe_has_a_row():
     assert int(first["trains"].replace(",", "")) > 100 * int(second["trains"].replace(",", ""))
     assert kept[0] > kept[1]
     assert first["a file"] == second["a file"]
+
+
+def test_a_method_of_ones_own_has_costs_too():
+    class Mine(LoRA):
+        pass
+
+    (mine,), (lora,) = (costs(GPT.from_pretrained("mini-gpt2"), {"": m}, rounds=1) for m in (Mine(), LoRA()))
+    assert all(mine[key] == lora[key] for key in ("trains", "activations kept", "a file"))

@@ -222,8 +222,7 @@ draw.table(costs(base, candidates))
 # This answers a question that many people ask, *why is LoRA not faster?* While it trains, the forward pass does all
 # that it did before, and the two thin products as well. The backward pass must still compute the gradient with respect
 # to the activations of every layer; it is spared only the gradient with respect to the weights. In this run a step took
-# six sevenths of full fine-tuning's time; in other lessons, on other models and at other hours of the same machine, it is
-# between two thirds and nine tenths. It is never a hundredth.
+# about five sixths of full fine-tuning's time. It is never a hundredth.
 #
 # ## One base, many tasks
 #

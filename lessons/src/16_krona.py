@@ -294,8 +294,8 @@ draw.table(costs(base, candidates))
 # KronA keeps more for the backward pass than LoRA of rank 1: not one number per token between its two products, but a
 # grid of $a_\text{in} b_\text{out}$, which is about as long as $x$. It also computes more, as you have counted above.
 # In both, gradients, Adam's averages and the file are nearly nothing. Activations are saved in part, for the reasons
-# that [lesson 15](15_lora.ipynb) gives. Time is not, with KronA: its step took a tenth longer than full fine-tuning's in
-# this run. Few numbers are not little work.
+# that [lesson 15](15_lora.ipynb) gives. Of the time KronA saves little: its step took nine tenths
+# of full fine-tuning's in this run, LoRA's eight. Few numbers are not little work.
 #
 # ## Merging
 #

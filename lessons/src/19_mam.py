@@ -291,17 +291,16 @@ candidates = {
 draw.table(costs(base, candidates))
 
 # %% [markdown]
-# The parallel adapter alone keeps about half of full fine-tuning's activations, and a step took about two thirds of the
-# time in this run. The lowest adapter stands in the second half of block 0, so no gradient goes into block 0's
+# The parallel adapter alone keeps about half of full fine-tuning's activations, and a step took about seven tenths of
+# the time in this run. The lowest adapter stands in the second half of block 0, so no gradient goes into block 0's
 # attention, nor through its MLP: the adapter stands beside it. With the prefix, the gradient has to go down there. So
 # MAM costs about what its prefix costs. While the network trains, MAM needs ten times the memory for gradients and Adam
 # that it stores in the end.
 #
 # Neither insert can be **merged**. A prefix is no weight: there is no token whose key it could be. And between $D$ and
-# $U$ stands a relu. So at inference the model computes two thin products a layer more. (In the table above, the noise
-# of the machine hides much of that. Measured with nothing else running, in
-# [docs/comparison](../docs/comparison/comparison.md), MAM's forward pass takes 120 % of the base's time.) And every
-# text carries $n$ more keys and values in its cache:
+# $U$ stands a relu. So at inference the model computes two thin products a layer more: in the table above, an eighth
+# of the time on top. (In [docs/comparison](../docs/comparison/comparison.md), on other data, a fifth.) And every text
+# carries $n$ more keys and values in its cache:
 
 # %%
 try:

@@ -283,8 +283,8 @@ axes[0].set_ylabel("mean gate (0 shut, 1 open)")
 axes[0].legend(frameon=False, fontsize=8)
 draw.show(
     fig,
-    "Four panels, one for each part, with the mean gate of each layer over 200 steps. All start near one half, move far in the "
-    "first fifty steps and then settle. In the end the prefix is nearly shut in layer 2, LoRA at the values in layer 1, the adapter in "
+    "Four panels, one for each part, with the mean gate of each layer over 200 steps. All start near one half, move farthest in "
+    "the first fifty steps, and some of them until step 130. In the end the prefix is nearly shut in layer 2, LoRA at the values in layer 1, the adapter in "
     "layer 0; the adapter of layer 2 is all but open.",
 )
 

@@ -353,9 +353,8 @@ draw.table(costs(base, candidates))
 
 # %% [markdown]
 # The rows of S4 and of LoRA train about as many numbers. S4 costs a little more to run: it keeps some more for the
-# backward pass, and what stays beside the base has to be computed at inference too. (The forward times of this table
-# don't show it: merged, LoRA is the plain model, and that its time differs from full fine-tuning's is noise.) Measured
-# with nothing else running, a step of S4 takes 0.89 of full fine-tuning's, and a forward pass 1.12 of the base's
+# backward pass, and what stays beside the base has to be computed at inference too. The comparison of all methods says
+# the same: a step of S4 takes 0.89 of full fine-tuning's, and a forward pass 1.12 of the base's
 # ([docs/comparison](../docs/comparison/comparison.md), this model).
 #
 # ## Merging, as far as it goes
