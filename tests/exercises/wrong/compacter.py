@@ -13,8 +13,9 @@ def summed(A, s, t):
     return sum(torch.kron(a, b) for a, b in zip(A, s @ t, strict=True))
 
 
-def lphm(x, A, s, t, bias):
-    return x @ summed(A, s, t).T + bias
+def lphm(x, A, s, t, bias):  # as it is given, so that it raises the same
+    pieces = x.unflatten(-1, (len(A), -1))
+    return torch.einsum("iac, ior, irk, blck -> blao", A, s, t, pieces).flatten(-2) + bias
 
 
 @wrong("phm_weight", "the two are exchanged: A stands on the left, A (x) B is blocks of B")
