@@ -164,8 +164,8 @@ def test_far_count(submission, cases):
     for case in cases():
         layers, d, f = case.integer(2, 4), 2 * case.integer(6, 9), case.integer(30, 50)
         total = sum(p.numel() for p in GPT(config(layers, d, f)).parameters())
-        share = (case.integer(4, 12) + 0.7) / f  # so that cutting off and rounding differ
-        same(submission.far_count, reference_count, total=total, layers=layers, d=d, f=f, share=share)
+        for nodes in (case.integer(4, 12) + 0.7, 0.3):  # so that cutting off and rounding differ; and less than a node
+            same(submission.far_count, reference_count, total=total, layers=layers, d=d, f=f, share=nodes / f)
 
 
 def reference_rank(d_out: int, d_in: int, k: int, rewind: bool) -> int:
@@ -202,3 +202,4 @@ def test_far_rank(submission, cases):
                 rewind=rewind,
             )
             same(submission.far_rank, reference_rank, d_out=48, d_in=case["d_in"], k=24, rewind=rewind)
+            same(submission.far_rank, reference_rank, d_out=case["d_out"] + 5, d_in=48, k=3, rewind=rewind)

@@ -162,3 +162,5 @@ def test_said_d90(submission, cases):
             accuracies=[shares[d] * full for d in order],
             full=full,
         )
+    just = dict(budgets=[4, 8, 16], accuracies=[0.4, 0.45, 0.5], full=0.5)
+    same(submission.said_d90, reference_d90, **just)
