@@ -3,7 +3,7 @@
 #   make lab       JupyterLab on lesson 00
 #   make test      all there is to check: ruff, spelling, unit tests, exercise checks, every lesson
 #   make quick     ruff, spelling and the unit tests but the slow ones: the daily loop
-#   make mutants   do the exercises' checks refuse what is wrong?  Not part of `make test`: 20 minutes or so
+#   make mutants   do the exercises' checks refuse what is wrong?  Not part of `make test`: it takes 6 minutes
 #   make lessons   rebuild exercises/ and lessons/*.ipynb from solutions/ and lessons/src/
 #   make clean     remove the environment and all caches
 #
