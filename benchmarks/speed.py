@@ -209,9 +209,9 @@ fewer bytes for the backward pass. Rows with a star compare what is equal in num
 k and v of GPT-2, ours has an A each for q and v. `adapters` runs prefixes with its slower attention (`eager`): with the
 other they do nothing on GPT-2.
 
-On LLaMA both libraries do nearly the same work in the same kernels, so there is less to gain: the logits that nobody asks
-for, and a third hidden layer that need not be kept while tensors are large. On GPT-2 `transformers` keeps more than it has
-to.
+On LLaMA both libraries do nearly the same work in the same kernels, so there is less to gain: the logits that nobody
+asks for, and a third hidden layer that need not be kept while tensors are large. On GPT-2 `transformers` keeps more
+than it has to.
 """
 TABLES = {
     "The shape of GPT-2 small, 4 x 128 tokens": ("texts", "answers", "forward"),
