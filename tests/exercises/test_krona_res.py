@@ -56,7 +56,9 @@ def test_krona_res(submission, cases):
             r=torch.tensor(case.number(0.2, 0.8)),
         )
         same(submission.krona_res, reference_res, **arguments)
-        same_gradients(submission.krona_res, reference_res, wrt="x A B r", tolerance=1e-4, **arguments)
+        same_gradients(submission.krona_res, reference_res, wrt="x A B", **arguments)
+        # of r it is one sum over all numbers, in which large ones of both signs cancel
+        same_gradients(submission.krona_res, reference_res, wrt="r", tolerance=1e-4, **arguments)
 
 
 def reference_count(L: int, d: int, f: int, a: int, residual: bool) -> int:
