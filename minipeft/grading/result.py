@@ -1,4 +1,4 @@
-"""The result of one submission: text made fit to be shown, and the file that a result is kept in.
+"""The result of one submission: text made fit to be shown, the file it is kept in, and what it says in words.
 
 A result is a plain dict, described in schema.json.  `read` holds a file to that schema with the few lines below, so
 that a grader needs no library for it; the tests compare them with `jsonschema`.
@@ -9,12 +9,15 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ..course import record
 
 MOST = 2000  # characters of one string in a result
+
+# -- text -------------------------------------------------------------------------------------------------------------
 
 ESCAPE_SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, and where the cursor goes
@@ -58,6 +61,9 @@ def shortened(text: str, most: int) -> str:
     return text[: most - len(mark) - tail] + mark + text[len(text) - tail :]
 
 
+# -- the file ---------------------------------------------------------------------------------------------------------
+
+
 def write(path: Path, result: dict) -> None:
     """All of the file or none of it, whenever the process ends."""
     record.write(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
@@ -80,7 +86,14 @@ def schema() -> dict:
     return json.loads(Path(__file__).with_name("schema.json").read_bytes())
 
 
-TYPES = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int}
+TYPES = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "number": (int, float),
+    "integer": int,
+    "integer or null": (int, type(None)),
+}
 
 
 def faults(value: Any, rule: dict, place: str) -> Iterator[str]:
@@ -91,6 +104,7 @@ def faults(value: Any, rule: dict, place: str) -> Iterator[str]:
     if "$ref" in rule:
         rule = schema()["$defs"][rule["$ref"].removeprefix("#/$defs/")]
     kind = rule.get("type")
+    kind = " or ".join(kind) if isinstance(kind, list) else kind
     if kind and (not isinstance(value, TYPES[kind]) or isinstance(value, bool)):
         yield f"{place} is no {kind}"
         return
@@ -101,7 +115,7 @@ def faults(value: Any, rule: dict, place: str) -> Iterator[str]:
         yield f"{place} should be {' or '.join(map(str, allowed))}"
     if kind == "string":
         yield from text_faults(value, rule, place)
-    if kind in ("number", "integer") and not rule["minimum"] <= value <= rule["maximum"]:
+    if "minimum" in rule and value is not None and not rule["minimum"] <= value <= rule["maximum"]:
         yield f"{place} should lie between {rule['minimum']} and {rule['maximum']}"
     if kind == "array":
         if len(value) < rule.get("minItems", 0):
@@ -136,9 +150,84 @@ def disagreements(result: dict) -> Iterator[str]:
         total = math.fsum(item[key] for item in exercises)
         if not math.isclose(total, result[key], abs_tol=1e-9):
             yield f"{key} is {result[key]}, and {total:g} over all exercises"
+    try:
+        datetime.fromisoformat(result["graded"]["at"])
+    except ValueError:
+        yield "graded.at is no time"
     if len({item["id"] for item in exercises}) < len(exercises):
         yield "an exercise occurs twice"
     if (result["status"] == "unreadable") != bool(result["reason"]):
         yield f"it is {result['status']}, and its reason is {result['reason']!r}"
     if result["status"] == "unreadable" and any(item["state"] != "missing" or item["points"] for item in exercises):
         yield "it is unreadable, and yet has exercises that are not missing"
+
+
+# -- in words ---------------------------------------------------------------------------------------------------------
+
+STATES = {
+    "passed": "passed",
+    "wrong": "not right yet",
+    "unwritten": "not written yet",
+    "missing": "not handed in",
+    "broken": "can't be read as Python",
+    "time": "out of time",
+    "died": "ended the process",
+}
+
+
+def earned(item: dict) -> float:
+    """The points of an exercise, never below zero nor above what it is worth."""
+    return min(max(0, item["points"]), item["of"])
+
+
+def total(items: list[dict]) -> tuple[float, float]:
+    """Points, and the points that could be had, of these exercises together."""
+    points, of = (math.fsum(numbers) for numbers in ([earned(i) for i in items], [i["of"] for i in items]))
+    return number(min(points, of)), number(of)
+
+
+def number(value: float) -> float:
+    """To two places; whole numbers without any."""
+    return int(value) if value == int(value) else round(value, 2)
+
+
+def order(item: dict) -> tuple[int, ...]:
+    """Exercises sort by their numbers: 15.9 before 15.10."""
+    return tuple(map(int, item["id"].split(".")))
+
+
+def lessons(items: list[dict]) -> dict[int, list[dict]]:
+    """The exercises of each lesson, in order."""
+    found: dict[int, list[dict]] = {}
+    for item in sorted(items, key=order):
+        found.setdefault(item["lesson"], []).append(item)
+    return found
+
+
+def details(item: dict) -> list[tuple[str, str]]:
+    """What there is to say of an exercise that is not passed: [(label, text)].  The texts are as hostile as ever."""
+    if item["state"] == "passed":
+        return []
+    again = f"minipeft check {item['id']} --seed {item['seed']}" if item["called"] and item["seed"] is not None else ""
+    parts = [
+        ("Where", item["where"]),
+        ("What was called", item["called"]),
+        ("What came back", item["found"]),
+        ("The likely mistake", item["mistake"]),
+        ("A hint", item["hint"]),
+        ("What the code printed", item["output"]),
+        ("The same inputs again", again),
+    ]
+    return [(label, text) for label, text in parts if text]
+
+
+def circumstances(result: dict) -> list[str]:
+    """How it was graded, in sentences."""
+    isolation, graded = result["isolation"], result["graded"]
+    layers = ", ".join(isolation["layers"]) or "none beside the process"
+    lines = [
+        f"Each exercise ran in a process of its own ({isolation['process']}). Active layers of isolation: {layers}."
+    ]
+    lines += [f"Not active: {gone['layer']} ({gone['why']})." for gone in isolation["missing"]]
+    versions = f"minipeft {graded['minipeft']}, Python {graded['python']}, torch {graded['torch']}"
+    return [*lines, f"Graded at {graded['at']} with {versions}, checks {graded['course']}."]

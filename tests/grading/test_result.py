@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipeft.grading import result as results
-from minipeft.grading.result import MOST, clean, line, read, schema, write
+from minipeft.grading.result import MOST, STATES, clean, details, earned, lessons, line, read, schema, total, write
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,9 @@ def refusal(tmp_path, result) -> str:
         (lambda r: r.update(points=7), "points is 7, and 7.25 over all exercises"),
         (lambda r: r.update(of=100), "of is 100, and "),
         (lambda r: r["exercises"][1].update(id="15.1"), "an exercise occurs twice"),
+        (lambda r: r["exercises"][0].update(seed=-1), "exercises[0].seed should lie between 0 and"),
+        (lambda r: r["exercises"][0].update(seed="1"), "exercises[0].seed is no integer or null"),
+        (lambda r: r["graded"].update(at="2026-99-99T12:00:00Z"), "graded.at is no time"),
         (lambda r: r.update(reason="no zip"), "it is graded, and its reason is 'no zip'"),
         (lambda r: r.update(status="unreadable", reason="no zip"), "it is unreadable, and yet has exercises that are"),
     ],
@@ -196,10 +199,34 @@ def test_the_schema_is_described_closed_and_within_what_read_knows():
             assert rule["additionalProperties"] is False
             assert sorted(rule["required"]) == sorted(rule["properties"])
             assert all(inner["description"] for inner in rule["properties"].values())
-        if rule.get("type") in ("number", "integer"):
+        if rule.get("type") in ("number", "integer", ["integer", "null"]):
             assert {"minimum", "maximum"} <= rule.keys()
 
 
-def test_the_schema_lists_the_states_of_the_fixtures(ada):
+def test_every_state_has_its_word_and_stands_in_the_fixture(ada):
     states = schema()["$defs"]["exercise"]["properties"]["state"]["enum"]
-    assert {item["state"] for item in ada["exercises"]} == set(states)
+    assert {item["state"] for item in ada["exercises"]} == set(states) == set(STATES)
+
+
+def test_points_are_bounded_and_whole_where_they_are(ada):
+    assert total(ada["exercises"]) == (7.25, 32.75)
+    assert total([{"points": 2.0, "of": 4}, {"points": 0.1 + 0.2, "of": 2}]) == (2.3, 6)
+    assert repr(total([{"points": 2.0, "of": 4.0}])) == "(2, 4)"
+    for points, counted in [(-1, 0), (7, 6), (math.inf, 6), (math.nan, 0), (5.5, 5.5)]:
+        assert earned({"points": points, "of": 6}) == counted
+
+
+def test_exercises_are_sorted_by_number_within_their_lessons(ada):
+    later = ada["exercises"][0] | {"id": "15.10"}
+    assert [item["id"] for item in lessons([later, *reversed(ada["exercises"])])[15]] == [
+        *(f"15.{n}" for n in range(1, 8)),
+        "15.10",
+    ]
+
+
+def test_details_name_the_command_for_the_same_inputs_where_something_was_called(ada):
+    passed, wrong, _, missing, *_ = ada["exercises"]
+    assert details(passed) == []
+    assert dict(details(wrong))["The same inputs again"] == "minipeft check 15.2 --seed 123456"
+    assert [label for label, _ in details(missing)] == ["Where", "What came back", "A hint"]
+    assert "The same inputs again" not in dict(details(wrong | {"seed": None}))
