@@ -241,6 +241,12 @@ def page(rounds: int) -> None:
                 f"{mine / 1e6:.1f}, {other / 1e6:.1f}",
             ])  # fmt: skip
         text += [f"## {title}\n", table(heads, rows)]
+    heads = ["LoRA", *WORK]
+    found = {style: [lines.get(("compiled", style, "LoRA", work)) for work in WORK] for style in ("gpt2", "llama")}
+    rows = [
+        [s, *(f"**{float(z['ratio']):.2f}** ({z['low']}–{z['high']})" if z else "–" for z in found[s])] for s in found
+    ]
+    text += ["## Compiled (`torch.compile`, inductor), divided by plain: both ours\n", table(heads, rows)]
     PAGE.write_text("\n".join(text), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The page of a comparison: comparison.md with its tables, and two plots, of the lines that `compare` has written."""
+"""The page of a comparison: comparison.md with its tables, and its plots, of the lines that `compare` has written."""
 
 import math
 import platform
@@ -78,6 +78,11 @@ def write(plan: Plan) -> Path:
     text = [*about(found)]
     if find_spec("matplotlib") and found.lines:
         text += [f"![{alt}]({draw(found, file)})\n" for file, alt in PLOTS.items()]
+        if found.few:
+            alt = (
+                "For each model, accuracy of the methods from few examples, from all, and on words that they never saw"
+            )
+            text += [f"![{alt}]({draw_few(found)})\n"]
     for model in plan.models:
         text += [f"## {model}\n", *sections(found, model)]
     path.write_text("\n".join(text), encoding="utf-8")
@@ -262,6 +267,34 @@ def draw(found: Results, file: str) -> str:
         label(ax, points(found, model, file))
     figure.savefig(found.plan.out / file, dpi=120, metadata={"Software": None})
     return file
+
+
+def draw_few(found: Results) -> str:
+    """A panel for each model, with a row for each method, the best from the fewest examples on top."""
+    from matplotlib.figure import Figure
+
+    models, ways = found.plan.models, ("full", *found.plan.methods)
+
+    def over_tasks(model: str, way: str, n: int | None, column: str = "accuracy") -> float:
+        return mean(found.per_cent(model, way, None, n, column=column))
+
+    ways = sorted(ways, key=lambda way: mean([over_tasks(model, way, FEW[0]) for model in models]))
+    marks = {f"{n} examples": (n, "accuracy", mark) for n, mark in zip(FEW, "ov", strict=True)}
+    marks |= {"all examples": (None, "accuracy", "D"), "all, on words never seen": (None, "ood", "x")}
+    figure = Figure(figsize=(5 * len(models) + 1, 0.25 * len(ways) + 1.5), layout="constrained")
+    axes = figure.subplots(1, len(models), squeeze=False, sharey=True)[0]
+    for ax, model in zip(axes, models, strict=True):
+        for name, (n, column, mark) in marks.items():
+            ax.plot(
+                [over_tasks(model, way, n, column) for way in ways], range(len(ways)), mark, color="0.2", ms=5,
+                mfc="white" if n else "0.2", label=name,
+            )  # fmt: skip
+        ax.set(title=model, xlabel="accuracy, mean over tasks, %", yticks=range(len(ways)), yticklabels=ways)
+        ax.grid(color="0.9")
+        ax.set_axisbelow(True)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(marks), fontsize=8)
+    figure.savefig(found.plan.out / "few.png", dpi=120, metadata={"Software": None})
+    return "few.png"
 
 
 def label(ax: Any, here: dict[str, tuple[float, float]]) -> None:
