@@ -18,8 +18,8 @@ from types import ModuleType
 
 import torch
 
-from .judge import Cases, Unwritten, Wrong, alike
-from .submission import Submission
+from .judge import Cases, Wrong, alike
+from .submission import Asked, Submission
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Exercise:
     hints: tuple[str, str, str]  # a question, the idea, half a line
     reference: Callable
     check: Callable = field(repr=False)
+    imports: tuple[str, ...] = ()  # of the packages that hold answers, those that this one may import
 
     @property
     def name(self) -> str:
@@ -61,7 +62,7 @@ class Exercise:
     def header(self) -> str:
         return f"{self.id} {self.title} · {self.level} · {self.minutes} minutes · {self.points} points"
 
-    def attempt(self, submission: Submission, seed: int) -> Wrong | None:
+    def attempt(self, submission: Asked, seed: int) -> Wrong | None:
         """What the bare check says: None is a pass."""
         with torch.random.fork_rng(devices=[]):
             try:
@@ -70,12 +71,12 @@ class Exercise:
                 return refusal
         return None
 
-    def judge(self, submission: Submission, seed: int) -> Wrong | None:
+    def judge(self, submission: Asked, seed: int) -> Wrong | None:
         """The same, with the seed, and the hint of the known wrong answer that is refused on the same evidence."""
         refusal = self.attempt(submission, seed)
         if refusal:
             refusal.seed = seed
-        if refusal and not isinstance(refusal, Unwritten):
+        if refusal and refusal.state == "wrong":
             for function in self.wrong_answers():
                 known = self.attempt(Submission({self.name: function}), seed)
                 if known and alike(known.evidence, refusal.evidence):
@@ -97,7 +98,7 @@ def exercise(id: str, title: str, **header) -> Callable[[Callable], Callable]:
         item = Exercise(id, title, check=check, **header)
 
         @functools.wraps(check)
-        def judged(submission: Submission, cases: Cases) -> None:
+        def judged(submission: Asked, cases: Cases) -> None:
             if refusal := item.judge(submission, cases.seed):
                 raise refusal
 

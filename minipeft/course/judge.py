@@ -19,15 +19,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .runner.answers import gradients
+
 TOLERANCE = 1e-5  # times the size of the expected numbers, or 1 if they are smaller
 
 
 class Wrong(AssertionError):
-    """A refusal.  `evidence` is what it rests on; two answers with the same evidence have the same mistake."""
+    """A refusal.  `evidence` is what it rests on; two answers with the same evidence have the same mistake.
 
-    def __init__(self, found: str, evidence: Any, called: str = ""):
+    `state` is "wrong" for an answer that isn't right, "missing" without a function, "broken" without a file that can be
+    read, "time" or "died" where no answer came.
+    """
+
+    def __init__(self, found: str, evidence: Any, called: str = "", state: str = "wrong"):
         super().__init__(found)
-        self.found, self.evidence, self.called = found, evidence, called
+        self.found, self.evidence, self.called, self.state = found, evidence, called, state
         self.mistake: str | None = None
         self.seed: int | None = None
 
@@ -43,6 +49,9 @@ class Wrong(AssertionError):
 
 class Unwritten(Wrong):
     """There is no answer yet."""
+
+    def __init__(self, found: str, evidence: Any, called: str = ""):
+        super().__init__(found, evidence, called, "unwritten")
 
 
 # -- fresh inputs -----------------------------------------------------------------------------------------------------
@@ -234,18 +243,6 @@ def same_gradients(call: Any, reference: Callable, wrt: str, tolerance: float = 
             found = "none arrives; was something detached, or computed without gradients?"
         if found:
             raise Wrong(f"the gradient of {name}: {found}", ("gradients", got), call_text(call.name, arguments))
-
-
-def gradients(function: Callable, names: list[str], arguments: dict[str, Any]) -> dict[str, Tensor | None]:
-    """d(y.square().sum() / 2) / d(argument) for y = function(arguments); None where y does not depend on it."""
-    for name in names:
-        arguments[name].requires_grad_(True)
-    with torch.enable_grad():
-        y = function(*arguments.values())
-        if not isinstance(y, Tensor) or not y.requires_grad:
-            return dict.fromkeys(names)
-        found = torch.autograd.grad(y.square().sum() / 2, [arguments[n] for n in names], allow_unused=True)
-    return dict(zip(names, found, strict=True))
 
 
 def require(condition: bool, claim: str, observed: str, called: str = "") -> None:

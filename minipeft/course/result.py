@@ -103,7 +103,7 @@ class Results:
 
 def check_one(item: Exercise, root: Path, seed: int | None = None) -> Result:
     """Check the learner's present file, and remember a pass."""
-    submission = Submission.load(root / "exercises" / f"{item.topic}.py")
+    submission = Submission.load(root / "exercises" / f"{item.topic}.py", item.imports)
     refusal = item.judge(submission, fresh_seed() if seed is None else seed)
     notes = []
     if refusal is None:
@@ -245,7 +245,7 @@ def learner(which: str) -> Callable:
     """
     root = find_root()
     item = one(root, which)
-    submission = Submission.load(root / "exercises" / f"{item.topic}.py")
+    submission = Submission.load(root / "exercises" / f"{item.topic}.py", item.imports)
     if item.judge(submission, fresh_seed()) is None:
         print(f"{item.name}: yours, from {submission.where}")
         return submission.function(item.name)
