@@ -53,6 +53,16 @@ def test_values_go_over_the_wire_as_they_are(value):
         assert back.dtype == value.dtype and torch.equal(back, value)
 
 
+def test_tensors_that_share_memory_go_over_the_wire():
+    """A model's frozen weights before and after, or x and x.T: each arrives as a tensor of its own."""
+    x = torch.randn(2, 3)
+    packed = wire.pack([x, x, x.t(), x[0], x.expand(2, 2, 3)])
+    text, numbers = wire.HEAD.unpack(packed[:16])
+    back = wire.unpack(packed[16 : 16 + text], packed[16 + text :])
+    assert len({t.data_ptr() for t in back}) == 5
+    assert all(map(torch.equal, back, [x, x, x.t(), x[0], x.expand(2, 2, 3)]))
+
+
 GARBLED = [
     b"", b"{", b"[1]", b'{"pickle": "x"}', b'{"tensor": "0"}', b'{"list": 3}', b'{"dict": [[{"list": []}, 1]]}',
     b"[" * 100_000, b'{"list": [' * 50 + b"]}" * 50, b"1" * 5000,

@@ -9,6 +9,7 @@ import struct
 from typing import Any
 
 import safetensors.torch as safetensors
+import torch
 from torch import Tensor
 
 HEAD = struct.Struct("!QQ")
@@ -28,7 +29,8 @@ def pack(value: Any) -> bytes:
         if kind in SCALARS:
             return v
         if issubclass(kind, Tensor):
-            tensors[str(len(tensors))] = v.detach().contiguous()
+            # a copy: safetensors refuses two that share memory, and views that don't fill theirs
+            tensors[str(len(tensors))] = v.detach().clone(memory_format=torch.contiguous_format)
             return {"tensor": str(len(tensors) - 1)}
         if kind in (list, tuple):
             return {kind.__name__: [tree(x) for x in v]}
