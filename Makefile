@@ -1,26 +1,54 @@
 # Two commands do everything:  `make lab` to learn, `make test` to check.  Each sets up the environment first, once.
 #
 #   make lab       JupyterLab on lesson 00
-#   make test      all there is to check: ruff, spelling, unit tests, exercise checks, every lesson
-#   make quick     ruff, spelling and the unit tests but the slow ones: the daily loop
-#   make mutants   do the exercises' checks refuse what is wrong?  Not part of `make test`: it takes 6 minutes
-#   make lessons   rebuild exercises/ and lessons/*.ipynb from solutions/ and lessons/src/
+#   make test      all there is to check
 #   make clean     remove the environment and all caches
 #
-# PYTHON chooses the interpreter (make PYTHON=python3.12), JOBS how many tests run at a time.
+# PYTHON chooses the interpreter: make PYTHON=python3.12
 
 # the first that will do; systems with a newer or older python3 often have one of the others beside it
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
-JOBS ?= 2
 
 BIN := .venv/bin
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
-.PHONY: lab test quick lint unit checks notebooks mutants lessons clean
+.PHONY: lab test clean
 
 lab: .venv/ready
 	$(BIN)/minipeft lab
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# `ready` comes last, so it stands for a finished set-up.  `unfinished` found here was left by one that was broken off,
+# and nobody knows what such an environment holds.
+.venv/ready: pyproject.toml constraints.txt
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
+		echo "minipeft needs Python 3.11, 3.12 or 3.13: install one, and name it if need be: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	@if [ -e .venv/unfinished ]; then echo "An earlier set-up was broken off; starting afresh."; rm -rf .venv; fi
+	$(PYTHON) -m venv .venv
+	@touch .venv/unfinished
+	@echo "Installing; the largest download is torch: about 0.2 GB as CPU build, 2.7 GB as CUDA build (README: which one)."
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -e '.[course,real,test]' -c constraints.txt
+	@mv .venv/unfinished $@
+
+# BEGIN CLONE
+# What follows is for work on the course itself; a learner's bundle, made by `minipeft release`, goes without it.
+#
+#   make test      all there is to check: ruff, spelling, unit tests, exercise checks, every lesson
+#   make quick     ruff, spelling and the unit tests but the slow ones: the daily loop
+#   make mutants   do the exercises' checks refuse what is wrong?  Not part of `make test`: it takes 6 minutes
+#   make lessons   rebuild exercises/ and lessons/*.ipynb from solutions/ and lessons/src/
+#
+# JOBS: how many tests run at a time.
+
+JOBS ?= 2
+
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+.PHONY: quick lint unit checks notebooks mutants lessons
 
 test: lint unit checks notebooks
 
@@ -51,20 +79,7 @@ mutants: .venv/ready
 
 lessons: .venv/ready
 	$(BIN)/python -m minipeft.course.build
-
-clean:
-	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -prune -exec rm -rf {} +
-
-# `ready` comes last, so it stands for a finished set-up.  `unfinished` found here was left by one that was broken off,
-# and nobody knows what such an environment holds.
-.venv/ready: pyproject.toml constraints.txt
-	@$(or $(PYTHON),false) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
-		echo "minipeft needs Python 3.11, 3.12 or 3.13: install one, and name it if need be: make PYTHON=python3.12" >&2; \
-		exit 1; }
-	@if [ -e .venv/unfinished ]; then echo "An earlier set-up was broken off; starting afresh."; rm -rf .venv; fi
-	$(PYTHON) -m venv .venv
-	@touch .venv/unfinished
-	@echo "Installing; the largest download is torch: about 0.2 GB as CPU build, 2.7 GB as CUDA build (README: which one)."
-	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -e '.[course,real,test]' -c constraints.txt
-	@mv .venv/unfinished $@
+# BUNDLE
+# test: .venv/ready
+# 	$(BIN)/minipeft check
+# END CLONE

@@ -93,11 +93,16 @@ def answer(source: str, name: str) -> str:
 
 
 def stub_of(root: Path, topic: str) -> str:
-    """The stub of exercises/<topic>.py.  Raises FileNotFoundError where the worked answers are not handed out."""
-    source = root / "solutions" / f"{topic}.py"
-    if not source.exists():
-        raise FileNotFoundError(f"there is no {source.relative_to(root)} to make exercises/{topic}.py from")
-    return stub(source.read_text(encoding="utf-8"), [item for item in exercises(root) if item.topic == topic])
+    """The stub of exercises/<topic>.py: made from the worked answers, or as it came with a bundle that has none.
+
+    Raises FileNotFoundError where there is neither.
+    """
+    source, handed_out = root / "solutions" / f"{topic}.py", root / "tests" / "exercises" / "stubs" / f"{topic}.py"
+    if source.exists():
+        return stub(source.read_text(encoding="utf-8"), [item for item in exercises(root) if item.topic == topic])
+    if handed_out.exists():
+        return handed_out.read_text(encoding="utf-8")
+    raise FileNotFoundError(f"there is no {source.relative_to(root)} to make exercises/{topic}.py from")
 
 
 def question(root: Path, item: Exercise) -> str:

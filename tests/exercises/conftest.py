@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--answers", type=Path, help="the folder of answers to check; the worked answers if not given")
+    parser.addoption("--answers", type=Path, help="the folder of answers to check (default: solutions, or exercises)")
     parser.addoption("--seed", type=int, help="the seed of the inputs, instead of a new one")
 
 
@@ -33,7 +33,8 @@ def pytest_runtest_makereport(
 
 @pytest.fixture
 def submission(request: pytest.FixtureRequest) -> Submission:
-    answers = request.config.getoption("--answers", default=None) or ROOT / "solutions"
+    handed_out = ROOT / ("solutions" if (ROOT / "solutions").is_dir() else "exercises")  # a bundle has no solutions
+    answers = request.config.getoption("--answers", default=None) or handed_out
     return Submission.load(answers.resolve() / request.path.name.removeprefix("test_"))
 
 

@@ -1,0 +1,443 @@
+"""What is handed out: the learner's bundle holds no answer and works on its own; Gradescope's zip and GitHub's workflow
+do what they should, as far as this machine can run them.
+
+The bundle is made of what is committed, so these tests look at the last commit.
+"""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from minipeft.course import record, stubs
+from minipeft.course.exercise import Exercise, exercises, load
+from minipeft.grading import release as handing_out
+from minipeft.grading.release import autograder, committed, course_version, for_learners, release
+
+ROOT = Path(__file__).parents[2]
+READY = ROOT / "minipeft" / "grading" / "ready"
+
+
+@pytest.fixture(scope="module")
+def course() -> Iterator[Path]:
+    """This repository as it is committed."""
+    with committed(ROOT) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def items(course: Path) -> list[Exercise]:
+    return exercises(course)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of it, not to be written to."""
+    out = tmp_path_factory.mktemp("release") / "bundle"
+    try:
+        release(ROOT, out)
+    except ValueError as e:
+        if "may show answers" in str(e):
+            pytest.skip("without git, and a notebook was run since it was built")
+        raise
+    return out
+
+
+@pytest.fixture
+def copy(bundle: Path, tmp_path: Path) -> Path:
+    """The same, to work in."""
+    return Path(shutil.copytree(bundle, tmp_path / "bundle"))
+
+
+def names(folder: Path) -> set[str]:
+    found = {p.relative_to(folder) for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+    return {p.as_posix() for p in found}
+
+
+def text(path: Path) -> str:
+    """What can be read in a file: of a notebook, its cells and their outputs."""
+    if path.suffix in (".png", ".safetensors"):
+        return ""
+    if path.suffix != ".ipynb":
+        return path.read_text(encoding="utf-8")
+    parts = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        parts.append(cell.source)
+        for output in cell.get("outputs", []):
+            shown = {
+                kind: str(value) for kind, value in output.get("data", {}).items() if not kind.startswith("image/")
+            }
+            parts += [output.get("text", ""), *shown.values()]
+    return "\n".join(parts)
+
+
+def even(source: str) -> str:
+    """Without what white space there is between words."""
+    return re.sub(r"\s+", " ", source).strip()
+
+
+@pytest.fixture(scope="module")
+def texts(bundle: Path) -> dict[str, str]:
+    return {name: even(text(bundle / name)) for name in names(bundle)}
+
+
+# -- what is in it ----------------------------------------------------------------------------------------------------
+
+ALLOWED = [
+    r"(README|docs/(comparison/(README|comparison)|fastfood|glossary|notation|speed|stacking|tasks))\.md",
+    r"LICENSE|Makefile|CITATION\.cff|pyproject\.toml|constraints\.txt|\.gitignore|\.github/workflows/classroom\.yml",
+    r"docs/comparison/\w+\.(csv|png)",
+    r"lessons/\d\d_\w+\.ipynb|lessons/data/\w+\.csv",
+    r"exercises/\w+\.py|tests/exercises/stubs/\w+\.py|tests/exercises/(test_\w+|conftest)\.py",
+    r"minipeft/(\w+/)?\w+\.py|minipeft/course/runner/\w+\.py|minipeft/grading/schema\.json",
+    r"minipeft/grading/ready/(setup\.sh|run_autograder|classroom\.yml)",
+    r"minipeft/models/mini-(gpt2|llama)/(\w+\.json|model\.safetensors)",
+]
+
+
+def test_nothing_is_in_it_that_nobody_let_in(bundle, course, items):
+    assert {name for name in names(bundle) if not any(re.fullmatch(kind, name) for kind in ALLOWED)} == set()
+    topics = {item.topic for item in items}
+    assert names(bundle / "exercises") == names(bundle / "tests/exercises/stubs") == {f"{t}.py" for t in topics}
+    assert {p.name for p in bundle.glob("tests/exercises/test_*.py")} == {f"test_{t}.py" for t in topics}
+    assert len(list(bundle.glob("lessons/*.ipynb"))) == len(list(course.glob("lessons/src/*.py")))
+
+
+def worked_answers(course: Path) -> dict[tuple[str, int], str]:
+    """What stands between BEGIN SOLUTION and END SOLUTION, without the code that is given, by topic and number."""
+    marked = re.compile(rf"{stubs.BEGIN}\n(.*?)(?={stubs.GIVEN}|{stubs.END})", re.S)
+    found = {p.stem: marked.findall(p.read_text(encoding="utf-8")) for p in (course / "solutions").glob("*.py")}
+    return {(topic, n): even(body) for topic, bodies in found.items() for n, body in enumerate(bodies, 1)}
+
+
+def test_no_worked_answer_is_in_it(texts, course, items):
+    """Whatever its line breaks and blanks, in code, text or output; one that is a constant is no secret of its own."""
+    answers = worked_answers(course)
+    constants = {key for key, body in answers.items() if re.fullmatch(r"return (\"\w*\"|\d+)", body)}
+    assert len(answers) == len(items) and constants == {("comparing", 6)}
+    shown = [(key, n) for key, body in answers.items() if key not in constants for n, t in texts.items() if body in t]
+    assert shown == []
+
+
+def test_no_known_wrong_answer_is_in_it(texts, course, items):
+    """One in five has a body of under 40 characters, such as `return 0`, that may occur by chance."""
+    bodies = {}
+    for path in (course / "tests/exercises/wrong").glob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        for name, node in stubs.functions(source).items():
+            code = [part for part in node.body if not isinstance(getattr(part, "value", None), ast.Constant)]
+            bodies[path.stem, name] = even("\n".join(ast.get_source_segment(source, part) for part in code))
+    long = {key: body for key, body in bodies.items() if len(body) >= 40}
+    assert len(bodies) > 800 and len(long) > 0.75 * len(bodies)
+    hints = even(" ".join(hint for item in items for hint in item.hints))  # "return x @ W + ..." is half a line
+    shown = [(k, n) for k, b in long.items() for n, t in texts.items() if f"{b} " in f"{t} " and b not in hints]
+    assert shown == []
+
+
+def test_no_hint_of_a_wrong_answer_is_in_it(texts, course, items):
+    """But for the exercises in which a mistake is to be found: what is said of it as it is given, the lesson shows."""
+    own = even(" ".join(hint for item in items for hint in item.hints))
+    seen = 0
+    for path in (course / "tests/exercises/wrong").glob("*.py"):
+        for function in vars(load(path)).values():
+            if hasattr(function, "hint") and even(function.hint) not in own:
+                seen += 1
+                shown = {name for name, t in texts.items() if even(function.hint) in t}
+                given = function.__name__.endswith("given")
+                assert len(shown) == given and all(name.endswith(".ipynb") for name in shown), function.__name__
+    assert seen > 700
+
+
+def test_no_place_of_this_machine_is_in_it(bundle):
+    places = {str(ROOT), str(Path.home()), tempfile.gettempdir() + "/"}
+    for name in names(bundle):
+        assert not [p for p in places if p.encode() in (bundle / name).read_bytes()], name
+
+
+def test_exercises_are_as_they_were_before_anybody_wrote(bundle, course, items):
+    for topic in {item.topic for item in items}:
+        for folder in ("exercises", "tests/exercises/stubs"):
+            assert (bundle / folder / f"{topic}.py").read_text(encoding="utf-8") == stubs.stub_of(course, topic)
+
+
+def test_a_zip_holds_the_same_and_is_the_same_each_time(bundle, course, tmp_path):
+    first, second = tmp_path / "a.zip", tmp_path / "deep" / "b.zip"
+    said = release(ROOT, first)
+    release(ROOT, second)
+    assert first.read_bytes() == second.read_bytes()
+    with zipfile.ZipFile(first) as z:
+        assert z.namelist() == sorted(z.namelist())
+        assert {i.filename.removeprefix("minipeft/"): z.read(i) for i in z.infolist()} == {
+            name: (bundle / name).read_bytes() for name in names(bundle)
+        }
+    assert f"version {course_version(bundle)}" in said[0] and course_version(bundle) == course_version(course)
+    assert {p.name for p in tmp_path.iterdir()} == {"a.zip", "deep"}  # nothing else is left there
+
+
+def prose(page: Path) -> str:
+    if page.suffix != ".ipynb":
+        return page.read_text(encoding="utf-8")
+    return "\n".join(c.source for c in nbformat.read(page, as_version=4).cells if c.cell_type == "markdown")
+
+
+@pytest.mark.parametrize("kind", ["README.md", "docs/**/*.md", "lessons/*.ipynb"])
+def test_links_lead_somewhere(bundle, kind):
+    pages = list(bundle.glob(kind))
+    assert pages
+    for page in pages:
+        for link in re.findall(r"\]\((?!https?:)([^)\s#]+)", prose(page)):
+            assert (page.parent / link).exists(), f"{page.relative_to(bundle)}: {link}"
+
+
+def test_readme_and_makefile_are_the_learners(bundle):
+    readme, make = (bundle / "README.md").read_text(), (bundle / "Makefile").read_text()
+    assert "learner's bundle" in readme and "## For learners" in readme and "[MIT licence](LICENSE)" in readme
+    for word in ("CLONE", "BUNDLE", "solutions/", "For teachers", "CONTRIBUTING", "make quick"):
+        assert word not in readme
+    for word in ("CLONE", "BUNDLE", "mutants", "ruff check"):
+        assert word not in make
+
+
+# -- it works on its own ----------------------------------------------------------------------------------------------
+
+SEVERAL = """
+import contextlib, io, json, sys
+from minipeft import cli
+said = []
+for command in json.loads(sys.argv[1]):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        code = cli.main(command)
+    said.append([code, out.getvalue()])
+print(json.dumps([cli.__file__, said]))
+"""
+
+
+def alone(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Python in a bundle, with that bundle's library."""
+    keep = {name: value for name, value in os.environ.items() if name != "MINIPEFT_COURSE"}
+    environment = keep | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def commands(folder: Path, *lines: str) -> list[tuple[int, str]]:
+    """Exit code and output of `minipeft LINE`, one after the other."""
+    done = alone(folder, "-c", SEVERAL, json.dumps([line.split() for line in lines]))
+    assert done.returncode == 0, done.stderr
+    file, said = json.loads(done.stdout)
+    assert Path(file) == folder / "minipeft" / "cli.py"
+    return [(code, text) for code, text in said]
+
+
+def answer(folder: Path, course: Path, topic: str = "lora") -> None:
+    shutil.copy(course / "solutions" / f"{topic}.py", folder / "exercises" / f"{topic}.py")
+
+
+def test_its_commands_work(copy, items):
+    said = commands(copy, "list", "next", "ask 15.1", "check 15.1", "reset 15.1", "progress", *["hint 15.1"] * 4)
+    assert [code for code, _ in said] == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    listed, upcoming, asked, checked, put_back, done, *hints = [text for _, text in said]
+    assert listed.count("\n") == len(items) + 1 and "01.1" in upcoming
+    assert "def lora_linear(" in asked and "not written yet" in checked and "as it was at the start" in put_back
+    assert done.endswith("0 hints used\n")
+    assert "hint 3 of 3" in hints[2] and "all hints are given" in hints[3]
+
+
+def test_a_right_answer_passes_and_can_be_taken_back(copy, course, items):
+    answer(copy, course)
+    (code, checked), (_, done), *_ = commands(copy, "check 15", "progress", "reset 15")
+    assert code == 0 and "solutions" not in checked
+    points = sum(item.points for item in items if item.lesson == 15)
+    assert f"{points} of {points} points" in checked and f"lesson 15: 6 of 6 exercises, {points} of" in done
+    assert (copy / "exercises/lora.py").read_text() == stubs.stub_of(course, "lora")
+    (kept,) = (copy / "exercises/.backup").iterdir()
+    assert kept.read_text() == (course / "solutions/lora.py").read_text()
+
+
+@pytest.mark.slow
+def test_its_checks_run_under_pytest(copy, course):
+    ask = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/exercises", "-k", "test_lora"]
+    done = alone(copy, *ask)
+    assert done.returncode == 1 and "6 failed" in done.stdout and "not written yet" in done.stdout
+    answer(copy, course)
+    done = alone(copy, *ask, "--answers", "exercises")
+    assert done.returncode == 0 and "6 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+def test_its_makefile_works(copy):
+    for target, line in [("lab", ".venv/bin/minipeft lab"), ("test", ".venv/bin/minipeft check"), ("clean", "rm -rf")]:
+        done = subprocess.run(["make", "-n", target], cwd=copy, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and line in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_a_lesson_runs_in_it(copy):
+    run = (
+        "import nbformat, nbclient; nb = nbformat.read('lessons/00_start_here.ipynb', 4); "
+        "nbclient.NotebookClient(nb, timeout=120, resources={'metadata': {'path': 'lessons'}}).execute(); "
+        "print(sum(c.cell_type == 'code' for c in nb.cells))"
+    )
+    done = alone(copy, "-c", run)
+    assert done.returncode == 0 and int(done.stdout) > 3, done.stderr
+
+
+def test_nothing_can_be_released_from_it(bundle, tmp_path):
+    for make in (lambda: release(bundle, tmp_path / "out"), lambda: autograder(bundle, tmp_path / "out.zip", "s")):
+        with pytest.raises(FileNotFoundError, match="learner's bundle, go to a clone"):
+            make()
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- a teacher's folder -----------------------------------------------------------------------------------------------
+
+CHECK = """from minipeft.course.exercise import exercise
+from minipeft.course.judge import same
+
+
+def reference(x):
+    return x / 2
+
+
+@exercise("3.1", "Half", difficulty=1, minutes=1, points=1, reference=reference, hints=("a", "b", "c"))
+def test_half(submission, cases):
+    for case in cases("b t"):
+        same(submission.half, reference, x=case("b t"))
+"""
+
+ANSWER = '''def half(x):
+    """x / 2"""
+    # BEGIN SOLUTION
+    return x * 0.5
+    # END SOLUTION
+'''
+
+
+@pytest.fixture
+def teachers(tmp_path: Path) -> Path:
+    """A small course in a folder without git."""
+    course = tmp_path / "course"
+    record.write(course / "tests/exercises/test_half.py", CHECK)
+    record.write(course / "tests/exercises/wrong/half.py", "# wrong")
+    record.write(course / "solutions/half.py", ANSWER)
+    record.write(course / "exercises/half.py", "def half(x):\n    return 0.5 * x  # the teacher's own\n")
+    record.write(course / "lessons/data/half.csv", "a,b\n")
+    record.write(course / "README.md", "# Half\n")
+    record.write(course / "Makefile", "lab:\n")
+    record.write(course / "minipeft/gpt.py", "")
+    return course
+
+
+def git(course: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
+    subprocess.run(["git", *who, *arguments], cwd=course, capture_output=True, check=True)
+
+
+def commit(course: Path) -> None:
+    git(course, "init", "-q")
+    git(course, "add", "--all")
+    git(course, "commit", "-q", "-m", "the course")
+
+
+has_git = pytest.mark.skipif(not shutil.which("git"), reason="no git on this machine")
+
+
+def test_a_folder_without_git_is_released_without_what_lies_about(teachers, tmp_path):
+    for name in ("minipeft/__pycache__/gpt.cpython-311.pyc", "lessons/data/.DS_Store", "lessons/data/.x/key.csv"):
+        record.write(teachers / name, "")
+    record.write(teachers / "solutions/notes.txt", "")
+    said = release(teachers, tmp_path / "out")
+    assert names(tmp_path / "out") == {
+        ".github/workflows/classroom.yml", "Makefile", "README.md", "exercises/half.py", "lessons/data/half.csv",
+        "minipeft/gpt.py", "tests/exercises/stubs/half.py", "tests/exercises/test_half.py",
+    }  # fmt: skip
+    assert 'NotImplementedError("exercise 3.1")' in (tmp_path / "out/exercises/half.py").read_text()
+    assert len(said) == 1 and "8 files" in said[0]
+
+
+@has_git
+def test_a_clone_is_released_as_it_is_committed(teachers, tmp_path):
+    commit(teachers)
+    assert len(release(teachers, tmp_path / "before")) == 1
+    record.write(teachers / "README.md", "# Half, changed\n")
+    record.write(teachers / "lessons/data/the key.csv", "")
+    record.write(teachers / "minipeft/new.py", "")
+    record.write(teachers / "exercises/half.py", "changed")
+    git(teachers, "add", "minipeft/new.py")
+    said = release(teachers, tmp_path / "after")
+    assert {n: (tmp_path / "before" / n).read_bytes() for n in names(tmp_path / "before")} == {
+        n: (tmp_path / "after" / n).read_bytes() for n in names(tmp_path / "after")
+    }
+    assert said[1:] == ["not committed, and so not in it: README.md, lessons/data/the key.csv, minipeft/new.py"]
+
+
+def notebook(course: Path, built: bool) -> nbformat.NotebookNode:
+    from minipeft.course import build
+
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", execution_count=1, id="a")])
+    nb.metadata.minipeft = {"built": build.fingerprint(nb)}
+    if not built:
+        nb.cells[0].source = "half = lambda x: x / 2"
+    (course / "lessons").mkdir(exist_ok=True)
+    nbformat.write(nb, course / "lessons" / "03_half.ipynb")
+    return nb
+
+
+def test_a_notebook_in_which_somebody_worked_is_refused(teachers, tmp_path):
+    notebook(teachers, built=True)
+    release(teachers, tmp_path / "before")
+    notebook(teachers, built=False)
+    with pytest.raises(ValueError, match="^lessons/03_half.ipynb may show answers: edited"):
+        release(teachers, tmp_path / "after")
+    assert {p.name for p in tmp_path.iterdir()} == {"before", "course"}
+
+
+def test_nothing_is_overwritten(teachers, tmp_path):
+    (tmp_path / "empty").mkdir()
+    release(teachers, tmp_path / "empty")
+    (tmp_path / "my.zip").write_text("mine")
+    for name in ("empty", "my.zip", "course/README.md"):
+        with pytest.raises(FileExistsError, match="nothing is overwritten"):
+            release(teachers, tmp_path / name)
+    assert (tmp_path / "my.zip").read_text() == "mine" and len(names(tmp_path / "empty")) == 8
+
+
+def test_a_release_that_fails_leaves_nothing_behind(teachers, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(handing_out.os, "replace", full)
+    for name in ("out", "out.zip"):
+        with pytest.raises(OSError, match="no space left"):
+            release(teachers, tmp_path / name)
+    assert {p.name for p in tmp_path.iterdir()} == {"course"}
+
+
+def test_parts_for_the_clone_are_left_out():
+    make = "a:\n# BEGIN CLONE\nb: c\n# BUNDLE\n# b:\n# \td\n# END CLONE\n# e\n"
+    assert for_learners(make) == "a:\nb:\n\td\n# e\n"
+    page = "one\n<!-- BEGIN CLONE -->\ntwo\n<!-- BUNDLE\n## three\n\n-->\n<!-- END CLONE -->\n# four\n"
+    assert for_learners(page) == "one\n## three\n\n# four\n"
+    with pytest.raises(ValueError, match="without END CLONE"):
+        for_learners("a\n# BEGIN CLONE\nb\n")
+
+
+def test_the_version_is_that_of_the_checks(teachers):
+    before = course_version(teachers)
+    record.write(teachers / "solutions/half.py", ANSWER + "\n")
+    assert course_version(teachers) == before and re.fullmatch(r"[0-9a-f]{8}", before)
+    (teachers / "tests/exercises/test_half.py").write_bytes(CHECK.replace("\n", "\r\n").encode())
+    assert course_version(teachers) == before  # as Windows writes lines
+    record.write(teachers / "tests/exercises/test_half.py", CHECK + "\n")
+    assert course_version(teachers) != before
