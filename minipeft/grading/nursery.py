@@ -136,7 +136,10 @@ class Nursery:
                 self.process.kill()
                 self.process.wait()
             self.process.stderr.close()
-        self.control = self.process = None
+        for group in self.walls.get("groups", ()):
+            with contextlib.suppress(OSError):
+                os.rmdir(group)
+        self.control, self.process, self.walls = None, None, {}
 
     @contextlib.contextmanager
     def child(self, imports: tuple[str, ...] = ()) -> Iterator["Child"]:

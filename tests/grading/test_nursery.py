@@ -211,7 +211,7 @@ def test_too_many_processes_and_too_many_files(nursery):
     said = found(nursery, "import os\ndef f():\n    while True:\n        try: os.fork()\n        except OSError: pass")
     assert "processes" in said or "nothing within" in said
     assert confine.descendants(nursery.process.pid) == []
-    text = "def f():\n    for i in range(10**6):\n        open(str(i), 'w').write('x' * 10000)"
+    text = "def f():\n    for i in range(10**6):\n        open(str(i), 'w').write('x' * 10**6)"
     assert "it wrote more than" in found(nursery, text)
 
 

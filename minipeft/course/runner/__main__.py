@@ -56,7 +56,7 @@ def nursery(control: socket.socket, limits: dict, without: tuple[str, ...]) -> N
     work.mkdir()
     hidden = keep_out()
     walls = confine.settle(home, hidden, limits, without)
-    tell(control, {"up": walls.up, "missing": walls.missing})
+    tell(control, {"up": walls.up, "missing": walls.missing, "groups": [str(group) for group in walls.groups]})
     ward = Ward(home, walls, limits, hidden)
     try:
         while True:
@@ -74,7 +74,6 @@ def nursery(control: socket.socket, limits: dict, without: tuple[str, ...]) -> N
     finally:
         ward.end()
         confine.remove(home)
-        confine.leave(walls.groups)
 
 
 def tell(control: socket.socket, answer: dict) -> None:
@@ -112,8 +111,8 @@ class Ward:
 
     def _child(self, work: Path, rules: int | None, answers: int, printed: int) -> None:
         os.setsid()
-        for group in self.walls.groups:
-            (group / "cgroup.procs").write_text("0")
+        for admission in self.walls.groups.values():
+            os.write(admission, b"0")
         if "process namespace" in self.walls.up:
             confine.system("unshare", confine.NEW_PID)
             if first := os.fork():  # we only wait for it; it is the first process of its namespace, and its last
@@ -189,7 +188,7 @@ def serve(parent: socket.socket) -> None:
     wire.send(parent, answers.open(order["text"].encode("latin-1")) or {"state": "read"})
     while (question := wire.receive(parent)) is not None:
         report = answers.call(question["name"], question["arguments"], question["wrt"])
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(Exception):  # it may be anything by now
             sys.stdout.flush()
         try:
             message = wire.pack({"nonce": question["nonce"], **report})

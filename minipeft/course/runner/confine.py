@@ -36,7 +36,7 @@ class Walls:
     missing: dict[str, str] = field(default_factory=dict)
     landlock: Callable[[tuple[str, ...]], int] | None = None  # a ruleset, for the packages that may be read after all
     seccomp: bool = False
-    groups: list[Path] = field(default_factory=list)  # control groups to join
+    groups: dict[Path, int] = field(default_factory=dict)  # control groups, and the open files that admit to them
     without: tuple[str, ...] = ()  # layers that shall not be used
 
     def attempt(self, layer: str, build: Callable[[], object]) -> object | None:
@@ -88,7 +88,7 @@ def settle(work: Path, hidden: dict[str, Path], limits: dict[str, int], without:
         return walls
     prctl(SUBREAPER, 1)  # whatever a child leaves behind becomes ours, to be ended
     prctl(DEATH_SIGNAL, signal.SIGKILL)
-    walls.groups = walls.attempt("control group", lambda: control_groups(limits)) or []
+    walls.groups = walls.attempt("control group", lambda: control_groups(limits)) or {}
     walls.attempt("another uid", lambda: change_user(work))
     walls.attempt("user namespace", user_namespace)
     walls.attempt("network namespace", lambda: system("unshare", NEW_NET | NEW_IPC))
@@ -128,7 +128,7 @@ def set_limits(limits: dict[str, int]) -> None:
     most("RLIMIT_FSIZE", limits["disk_bytes"] // 4)
     most("RLIMIT_CPU", int(limits["exercise_seconds"]) * 2 + 5)
     most("RLIMIT_AS", address_space() + limits["memory_bytes"])
-    if LINUX:  # counts all that the user runs: only what comes on top is the child's
+    if LINUX and os.getuid():  # counts all that the user runs: only what comes on top is the child's; not for root
         most("RLIMIT_NPROC", processes_of(os.getuid()) + limits["processes"])
 
 
@@ -177,6 +177,7 @@ def change_user(work: Path) -> None:
         raise OSError(0, "another user could not read this Python and its packages")
     os.chown(work, uid, uid)
     become()
+    prctl(DUMPABLE, 1)  # a change of user takes our own /proc files from us; a user namespace needs them
 
 
 def user_namespace() -> None:
@@ -281,8 +282,8 @@ def filter_calls() -> None:
 # -- control groups ---------------------------------------------------------------------------------------------------
 
 
-def control_groups(limits: dict[str, int]) -> list[Path]:
-    """Made for this nursery, with limits on memory and processes; the folders whose cgroup.procs a child writes to."""
+def control_groups(limits: dict[str, int]) -> dict[Path, int]:
+    """Made for this nursery, with limits on memory and processes.  The parent removes them when it is gone."""
     mine = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
     base = Path("/sys/fs/cgroup")
     settings = {"pids": {"pids.max": limits["processes"]}}
@@ -292,29 +293,25 @@ def control_groups(limits: dict[str, int]) -> list[Path]:
     else:
         parents = {c: base / c / path.lstrip("/") for _, names, path in mine for c in names.split(",") if c}
         settings["memory"] = {"memory.limit_in_bytes": limits["memory_bytes"]}
-    groups = []
+    groups = {}
     try:
         for controller, values in settings.items():
             parent = parents[controller] if parents.get(controller, base).exists() else base / controller
-            for stale in parent.glob("minipeft-*"):  # of a nursery that was killed
+            for stale in parent.glob("minipeft-*"):  # of a grader that was killed
                 if not Path("/proc", stale.name.removeprefix("minipeft-")).exists():
                     with contextlib.suppress(OSError):
                         stale.rmdir()
             group = parent / f"minipeft-{os.getpid()}"
             group.mkdir()
-            groups.append(group)
+            groups[group] = -1
             for name, value in values.items():
                 (group / name).write_text(str(value))
+            groups[group] = os.open(group / "cgroup.procs", os.O_WRONLY)  # now: another user could not
     except (OSError, KeyError) as e:
-        leave(groups)
+        for group in groups:
+            group.rmdir()
         raise OSError(0, getattr(e, "strerror", None) or f"no controller {e}") from None
     return groups
-
-
-def leave(groups: list[Path]) -> None:
-    for group in groups:
-        with contextlib.suppress(OSError):
-            group.rmdir()
 
 
 # -- ends -------------------------------------------------------------------------------------------------------------
