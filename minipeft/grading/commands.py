@@ -37,9 +37,7 @@ def add(command: Callable) -> None:
     what.add_argument("--class", dest="folder", type=Path, metavar="DIR", help="a folder with a submission each")
     p.add_argument("--out", type=Path, metavar="DIR", help="of a class: where results, pages and tables go")
     p.add_argument("--only", nargs="+", default=[], metavar="WHICH", help="lessons or exercises, such as 15 16.1")
-    secret = p.add_mutually_exclusive_group()
-    secret.add_argument("--seed", help="decides the inputs; keep it to yourself (default: a public one)")
-    secret.add_argument("--seed-file", type=Path, metavar="FILE", help="the same, from the first line of a file")
+    _seed(p, required=False)
     p.add_argument("--seconds", type=float, default=Limits.call_seconds, help="for one call (default: %(default)g)")
     p.add_argument("--jobs", type=int, default=2, metavar="N", help="of a class: how many at a time (default: 2)")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the result, as minipeft/grading/schema.json says")
@@ -53,7 +51,7 @@ def add(command: Callable) -> None:
     _course(p)
     p = command("autograder", run_autograder, "make the zip that Gradescope takes as an autograder")
     p.add_argument("out", type=Path, metavar="OUT", help="a .zip")
-    p.add_argument("--seed", required=True, help="decides the inputs; it goes into the zip, so keep that to yourself")
+    _seed(p, required=True)
     _course(p)
 
 
@@ -61,15 +59,25 @@ def _course(p) -> None:
     p.add_argument("--course", metavar="DIR", help="the course's folder (default: the one around this directory)")
 
 
-def run_grade(args: Namespace) -> int:
-    folder = root(args.course)
+def _seed(p, required: bool) -> None:
+    which = p.add_mutually_exclusive_group(required=required)
+    which.add_argument("--seed", help="any text; it decides the inputs, so keep it to yourself")
+    which.add_argument("--seed-file", type=Path, metavar="FILE", help="the same, from the first line of a file")
+
+
+def read_seed(args: Namespace) -> str:
     seed = args.seed_file.read_text(encoding="utf-8").partition("\n")[0].strip() if args.seed_file else args.seed
     if seed == "":
-        raise ValueError("the seed is empty: give any text, or leave the option away for the public one")
+        raise ValueError("the seed is empty: give any text")
+    return seed or PUBLIC
+
+
+def run_grade(args: Namespace) -> int:
+    folder, seed = root(args.course), read_seed(args)
     if args.seconds <= 0:
         raise ValueError(f"--seconds {args.seconds:g}: a call needs more than no time")
     limits = Limits(call_seconds=args.seconds, exercise_seconds=max(60.0, 2 * args.seconds))
-    plan = Plan(folder, args.out or Path(), seed or PUBLIC, tuple(args.only), limits)
+    plan = Plan(folder, args.out or Path(), seed, tuple(args.only), limits)
     return many(args, plan) if args.folder else single(args, plan)
 
 
@@ -158,10 +166,10 @@ def table(ordered: list[Result]) -> str:
 
 
 def run_release(args: Namespace) -> int:
-    print(release(root(args.course), args.out))
+    print(*release(root(args.course), args.out), sep="\n")
     return 0
 
 
 def run_autograder(args: Namespace) -> int:
-    print(autograder(root(args.course), args.out, args.seed))
+    print(*autograder(root(args.course), args.out, read_seed(args), os.environ.get("PIP_EXTRA_INDEX_URL", "")), sep="\n")
     return 0
