@@ -4,8 +4,9 @@
     zipped(data)        the members of a ZIP
     tarred(data)        the members of a tar, also of one that is compressed by gzip
 
-Each gives `(entries, notes)`.  Nothing is ever written to disk: names only choose among the members, so that a name such
-as ../../x can do no harm; it is left out all the same, and a note says so.  What is wrong with the whole raises Refused.
+Each gives `(entries, notes)`.  Nothing is ever written to disk: names only choose among the members, so that a name
+such as ../../x can do no harm; it is left out all the same, and a note says so.  What is wrong with the whole raises
+Refused.
 """
 
 import gzip

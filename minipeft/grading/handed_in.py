@@ -7,15 +7,15 @@
 Which file counts as the topic's, lora's say, does not depend on chance:
 
 1. Of the Python files, one called lora.py; else one with a likeness, as learning platforms and browsers make them
-   ("lora (1).py", "smith_12345_lora.py"); else one called otherwise that defines functions of lora.  Upper and lower case
-   are alike.  Of several, one in a folder exercises/, else the one that lies under the fewest folders; if that leaves two
-   that differ, none is taken.
-2. Of the notebooks, the one that defines most functions of lora (stubs are not counted), else the one under the fewest
-   folders.  `notebook.py` says what is taken from it.
+   ("lora (1).py", "smith_12345_lora.py"); else one called otherwise that defines functions of lora.  Upper and lower
+   case are alike.  Of several, one in a folder exercises/, else the one under the fewest folders, else the one all in
+   lower case; if that leaves two that differ, none is taken.
+2. Of the notebooks, the one that defines most functions of lora (stubs are not counted), else as above.  A lesson's
+   notebook, such as 15_lora.ipynb, is for the exercises of this lesson alone.  `notebook.py` says what is taken.
 3. The Python file counts, unless the notebook has more of its functions written.
 
-The course's own worked answers, tests and library never count, nor do hidden files.  Nothing is executed here, and
-nothing is written.
+Python files in the course's own folders (OURS: worked answers, tests, the library, ...) never count, nor do hidden
+files.  Nothing is executed here, and nothing is written.
 """
 
 import hashlib
@@ -34,11 +34,12 @@ from .notebook import Drawn
 from .source import defined, encoding_fault, written
 
 SOURCE, NOTEBOOK = 2**20, 20 * 2**20  # bytes of one file
+LOOKED = 40  # notebooks, and Python files with other names: parsing takes time
 NOTES = 30
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 SUFFIXES = (".py", ".ipynb", *ARCHIVES)
 PACKED = (*ARCHIVES, ".7z", ".rar", ".gz", ".bz2", ".xz")
-OURS = {"solutions", "tests", "additive", "hybrid", "reparametrization", "selective"}  # folders of the course itself
+OURS = {"solutions", "tests", "lessons", "benchmarks", "additive", "hybrid", "reparametrization", "selective"}
 COPY = r"(?:[\W_]+(?:copy|v?\d{1,3}))*\W*"  # " (1)", "-2", " - Copy (2)"
 
 
@@ -65,13 +66,10 @@ def handed_in(path: Path | str, exercises: Sequence[Exercise], name: str | None 
 
     Raises FileNotFoundError if there is nothing at `path`.
     """
-    path = Path(path)
     if not os.path.lexists(path):
         raise FileNotFoundError(f"there is no {path}")
+    path = Path(os.path.abspath(path))  # "." has no name
     name, kind, data = name or stem(path), kind_of(path), b""
-    functions: dict[str, list[str]] = {}
-    for item in exercises:
-        functions.setdefault(item.topic, []).append(item.name)
     try:
         if path.is_symlink():
             raise Refused(f"{shown(path.name)} is a link: name the file or folder that it leads to")
@@ -80,9 +78,11 @@ def handed_in(path: Path | str, exercises: Sequence[Exercise], name: str | None 
         else:
             data = whole(path, kind)
             entries, notes = opened(path.name, kind, data)
-        desk = Desk(entries, functions)
+        desk = Desk(entries, exercises)
         files = desk.files()
         reason = "" if files else desk.why_nothing(path.name, kind)
+        if kind in ("folder", "zip"):
+            desk.tell_of_others()
     except Refused as e:
         return Handed(name, kind, sha256(data), {}, (), str(e))
     except Exception as e:  # the readers of zlib, zipfile, json and ast have met what nobody thought of
@@ -134,9 +134,13 @@ def opened(name: str, kind: str, data: bytes) -> Listing:
 
 @dataclass(frozen=True, order=True)
 class Candidate:
-    """A file that may be a topic's; the smallest counts."""
+    """A file that may be a topic's; the smallest counts.
 
-    likeness: int  # of a Python file: 0 lora.py, 1 smith_lora.py, 2 another name; of a notebook: minus functions written
+    likeness: of a Python file, 0 for lora.py, 1 for smith_lora.py, 2 for another name; of a notebook, minus the number
+    of functions written.
+    """
+
+    likeness: int
     elsewhere: bool  # not in exercises/
     folders: int
     case: bool  # Lora.py
@@ -147,14 +151,17 @@ class Candidate:
 class Desk:
     """Where the files of one submission are looked through."""
 
-    def __init__(self, entries: Iterable[Entry], functions: dict[str, list[str]]):
-        self.functions = functions
+    def __init__(self, entries: Iterable[Entry], exercises: Sequence[Exercise]):
+        self.functions: dict[str, list[str]] = {}  # by topic
+        for item in exercises:
+            self.functions.setdefault(item.topic, []).append(item.name)
+        self.lessons = {item.topic: item.lesson for item in exercises}
         self.notes: list[str] = []
         self.faults: list[str] = []  # of files that would have counted
         self.counted: set[bytes] = set()  # name and content of each file that counts
         self._left = TOTAL
         self._used: set[str] = set()  # names of files of which something was said
-        entries = sorted((e for e in entries if not any(map(skipped, e.parts))), key=lambda e: e.name)
+        entries = sorted((e for e in entries if not any(map(skipped, e.parts))), key=lambda e: (len(e.parts), e.name))
         self.python = [e for e in entries if e.name.casefold().endswith(".py")]
         self.notebooks = [e for e in entries if e.name.casefold().endswith(".ipynb")]
         self.others = [e for e in entries if e not in self.python and e not in self.notebooks]
@@ -169,7 +176,6 @@ class Desk:
             if best:
                 files[topic] = Source(best.text, shown(best.name))
                 self.counted.add(f"{best.name}\0{sha256(best.text)}\n".encode("utf-8", "surrogatepass"))
-        self.tell_of_others()
         return files
 
     def read(self, entry: Entry, limit: int) -> bytes | None:
@@ -205,10 +211,11 @@ class Desk:
     def by_function(self, topics: list[str]) -> dict[str, list[Candidate]]:
         """Files with other names, for topics of which there is none with the right one."""
         found: dict[str, list[Candidate]] = {}
-        for entry in self.python if topics else ():
-            if entry.name in self._used or ours(entry) or (text := self.read(entry, SOURCE)) is None:
+        wanted = {name: topic for topic in topics for name in self.functions[topic]}
+        for entry in [e for e in self.python if e.name not in self._used and not ours(e)][:LOOKED] if topics else ():
+            if (text := self.read(entry, SOURCE)) is None:
                 continue
-            serves = [t for t in topics if defined(text, self.functions[t])]
+            serves = {wanted[name] for name in defined(text, wanted)}
             for topic in serves:
                 found.setdefault(topic, []).append(self.candidate(entry, 2, text))
             if not serves:
@@ -217,15 +224,17 @@ class Desk:
 
     def in_notebooks(self) -> dict[str, list[Candidate]]:
         found: dict[str, list[Candidate]] = {}
-        for entry in self.notebooks:
-            if ours(entry) or (data := self.read(entry, NOTEBOOK)) is None:
+        for entry in self.notebooks[:LOOKED]:
+            if (data := self.read(entry, NOTEBOOK)) is None:
                 continue
             try:
                 pages = notebooks.read(data, shown(entry.name))
             except Refused as e:
                 self.fault(str(e))
                 continue
-            sources = {t: notebooks.drawn(pages, names, shown(entry.name)) for t, names in self.functions.items()}
+            lesson = re.match(r"(\d\d)_", entry.parts[-1])
+            topics = [t for t in self.functions if not lesson or int(lesson[1]) == self.lessons[t]]
+            sources = {t: notebooks.drawn(pages, self.functions[t], shown(entry.name)) for t in topics}
             for topic, source in sources.items():
                 if source:
                     found.setdefault(topic, []).append(self.candidate(entry, -len(source.written), source.text))
@@ -281,7 +290,7 @@ class Desk:
             self.notes.append(f"{listed(packed)} inside was not opened: hand in the files themselves")
         rest = [e.name for e in (*self.python, *self.notebooks, *self.others) if e.name not in {*self._used, *packed}]
         if rest:
-            self.notes.append(f"{listed(rest)} {'was' if len(rest) == 1 else 'were'} not looked at")
+            self.notes.append(f"{listed(rest)} {'does' if len(rest) == 1 else 'do'} not count")
 
     def why_nothing(self, name: str, kind: str) -> str:
         if self.faults:

@@ -29,10 +29,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from .entries import Refused, shown, size
-from .source import PARSED, is_stub, parsed
+from .source import is_stub, parsed
 
 PARTS = 1_000_000  # commas and brackets of the JSON: what they make takes memory, unlike pictures
-CODE = PARSED  # bytes of code in all cells together
+CODE = 2**17  # characters of code in all cells together
 RUN_HERE = {"%%time", "%%capture"}  # cell magics below which plain Python follows
 MAGIC = re.compile(r"^(\s*)(?:[%!?].*|[\w.]+\?\??|(?:[\w, ]+=\s*)[%!].*)$")
 
@@ -106,7 +106,9 @@ def code_cells(data: bytes, where: str) -> Iterator[tuple[int, str]]:
         raise Refused(f"{where} is damaged or no notebook: {shown(str(e))}") from None
     known = isinstance(content, dict) and content.get("nbformat") in (3, 4)
     sheets = [content] if known and content["nbformat"] == 4 else content.get("worksheets") if known else None
-    if not isinstance(sheets, list) or not all(isinstance(s, dict) and isinstance(s.get("cells"), list) for s in sheets):
+    if not isinstance(sheets, list) or not all(
+        isinstance(s, dict) and isinstance(s.get("cells"), list) for s in sheets
+    ):
         raise Refused(f"{where} is no notebook of format 3 or 4: open it in Jupyter, and save it")
     for number, cell in enumerate((cell for sheet in sheets for cell in sheet["cells"]), 1):
         if isinstance(cell, dict) and cell.get("cell_type") == "code":
@@ -183,12 +185,13 @@ def free_of_calls(value: ast.expr) -> bool:
 
 
 def piece(lines: list[str], node: ast.stmt) -> str:
-    """A statement's text, with its decorators; columns count bytes."""
-    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))]) - 1
-    part = [line.encode() for line in lines[first : node.end_lineno]]
+    """A statement's text; of functions and classes whole lines, with decorators and comments.  Columns count bytes."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+        return "\n".join(lines[first - 1 : node.end_lineno])
+    part = [line.encode() for line in lines[node.lineno - 1 : node.end_lineno]]
     part[-1] = part[-1][: node.end_col_offset]
-    if first == node.lineno - 1:
-        part[0] = part[0][node.col_offset :]
+    part[0] = part[0][node.col_offset :]
     return b"\n".join(part).decode()
 
 
@@ -197,35 +200,44 @@ def piece(lines: list[str], node: ast.stmt) -> str:
 
 def drawn(notebook: Notebook, wanted: Iterable[str], where: str) -> Drawn | None:
     """One source of the wanted functions and what they need; None if the notebook defines none of them."""
+    definitions, end = notebook.definitions, len(notebook.definitions)
     places: dict[str, list[int]] = defaultdict(list)
-    for i, definition in enumerate(notebook.definitions):
+    for i, definition in enumerate(definitions):
         for name in definition.names:
             places[name].append(i)
-    found = [name for name in wanted if name in places]
-    if not found:
+    last = {name: i for name in wanted for i in places.get(name, ()) if is_function(definitions[i].node)}
+    if not last:
         return None
 
-    taken, missing = set(), set()  # definitions, by their index, and names that none of them binds
-    waiting = [(name, len(notebook.definitions)) for name in found]
+    taken: set[int] = set()
+    missing: set[str] = set()
+    waiting = list(last.values())
     while waiting:
-        name, before = waiting.pop()
-        if earlier := bisect.bisect_left(places.get(name, ()), before):
-            i = places[name][earlier - 1]
-            if i not in taken:
-                taken.add(i)
-                now, later = notebook.definitions[i].needs
-                waiting += [(other, i) for other in now] + [(other, len(notebook.definitions)) for other in later]
-        elif name not in missing and not hasattr(builtins, name):
-            missing.add(name)
-            taken.update(places.get("*", ()))
+        i = waiting.pop()
+        if i in taken:
+            continue
+        taken.add(i)
+        now, later = definitions[i].needs
+        for name, before in [*((name, i) for name in now), *((name, end) for name in later)]:
+            if earlier := bisect.bisect_left(places.get(name, ()), before):
+                waiting.append(places[name][earlier - 1])
+            elif not hasattr(builtins, name):
+                missing.add(name)
+                waiting += places.get("*", ())
     notes = [
-        f"{name}, which {' or '.join(found)} may need, is computed in cell {notebook.computed[name]} of {where} and was "
-        "left out: compute it inside the function"
+        f"{name}, which {' or '.join(last)} may need, is computed in cell {notebook.computed[name]} of {where} and "
+        "was left out: compute it inside the function"
         for name in sorted(missing & notebook.computed.keys())
     ]
-    last = {name: notebook.definitions[places[name][-1]].node for name in found}
-    real = {name for name, node in last.items() if not (isinstance(node, ast.FunctionDef) and is_stub(node))}
+    real = {name for name, i in last.items() if not is_stub(definitions[i].node)}
     return Drawn(assembled(notebook, taken), frozenset(real), tuple(notes))
+
+
+def is_function(node: ast.stmt) -> bool:
+    """`def f`, `f = lambda ...`, or `f = g`; not an import or a number that happens to have the name."""
+    return isinstance(node, ast.FunctionDef) or (
+        isinstance(node, ast.Assign) and isinstance(node.value, (ast.Lambda, ast.Name))
+    )
 
 
 def assembled(notebook: Notebook, taken: set[int]) -> bytes:

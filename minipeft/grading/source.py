@@ -7,8 +7,15 @@ import warnings
 from collections.abc import Iterable
 from io import BytesIO
 
-PARSED = 2**18  # bytes; a course's file has some 10,000
-ENCODINGS = {"utf-8", "utf-8-sig", "iso-8859-1", "iso-8859-15", "cp1252", "ascii"}  # decoding some others takes for ever
+PARSED = 2**17  # characters, whose tree takes 100 MB at the worst; a file of the course has some 10,000
+ENCODINGS = {
+    "utf-8",
+    "utf-8-sig",
+    "iso-8859-1",
+    "iso-8859-15",
+    "cp1252",
+    "ascii",
+}  # decoding some others takes for ever
 
 
 def decoded(text: bytes) -> str | None:
@@ -37,7 +44,7 @@ def functions(tree: ast.Module | None) -> dict[str, ast.FunctionDef]:
 
 def defined(text: bytes, names: Iterable[str]) -> set[str]:
     """Which of these functions a file defines at its top level; by their looks if it can't be parsed."""
-    seen = {name for name in names if re.search(rb"(?m)^def[ \t]+%s\b" % name.encode(), text)}
+    seen = {name.decode("ascii", "replace") for name in re.findall(rb"(?m)^def[ \t]+(\w+)", text)} & set(names)
     tree = parsed(text) if seen else None
     return seen & functions(tree).keys() if tree else seen
 
@@ -47,9 +54,9 @@ def written(text: bytes, names: Iterable[str]) -> set[str]:
     return {name for name, node in functions(parsed(text)).items() if not is_stub(node)} & set(names)
 
 
-def is_stub(node: ast.FunctionDef) -> bool:
-    """Is there nothing but `raise NotImplementedError`, `pass` or `...`, below the docstring?"""
-    return all(
+def is_stub(node: ast.stmt) -> bool:
+    """A function with nothing but `raise NotImplementedError`, `pass` or `...` below the docstring?"""
+    return isinstance(node, ast.FunctionDef) and all(
         isinstance(line, ast.Pass)
         or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
         or (isinstance(line, ast.Raise) and "NotImplementedError" in ast.unparse(line))
