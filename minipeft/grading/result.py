@@ -210,9 +210,9 @@ def details(item: dict) -> list[tuple[str, str]]:
         return []
     again = f"minipeft check {item['id']} --seed {item['seed']}" if item["called"] and item["seed"] is not None else ""
     parts = [
-        ("Where", item["where"]),
+        ("Where", f"{item['name']} in {item['where']}"),
         ("What was called", item["called"]),
-        ("What came back", item["found"]),
+        ("What came back", item["found"] if item["state"] != "unwritten" else ""),
         ("The likely mistake", item["mistake"]),
         ("A hint", item["hint"]),
         ("What the code printed", item["output"]),

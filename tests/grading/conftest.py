@@ -86,7 +86,7 @@ def every_state() -> list[dict]:
     return [
         exercise(1, "passed"),
         exercise(2, "wrong", of=4, mistake="alpha / r scales the frozen path too: it belongs to the change alone"),
-        exercise(3, "unwritten", of=4, found="not written yet"),
+        exercise(3, "unwritten", of=4, called="", found="write lora_merged in exercises/lora.py"),
         exercise(4, "missing", of=3, found="exercises/lora.py has no function lora_count", **nothing),
         exercise(5, "broken", of=4, found="exercises/lora.py, line 3 is not Python: '(' was never closed", **nothing),
         exercise(6, "time", of=4, found="nothing within 10 seconds: is there an endless loop?", seconds=10.02),
