@@ -127,9 +127,11 @@ def parser() -> argparse.ArgumentParser:
     p = command("pretrain", pretrain, "train the bundled models again, from nothing, on the toy world")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the models' folders go")
 
-    from .course.commands import add
+    from .course import commands as course
+    from .grading import commands as grading
 
-    add(command)
+    course.add(command)
+    grading.add(command)
     return top
 
 

@@ -3,7 +3,7 @@
     OUT/grading.json        what was asked for: exercises, seed, limits, version of the checks
     OUT/results/ada.json    one result each, written as soon as it is there
     OUT/reports/ada.html    for the learner
-    OUT/index.html class.csv nbgrader.csv junit.xml similarity.html similarity.csv    for the teacher
+    OUT/index.html class.csv nbgrader.csv junit.xml    for the teacher
 
 Each worker is a process that holds the checks, with a nursery of its own.  Whatever ends a worker or all of this, what
 is written stays, and the same command goes on from there.
@@ -30,7 +30,6 @@ from .handed_in import Handed, handed_in, names, submissions
 from .nursery import Limits, Nursery
 from .page import class_page, learner_page
 from .release import course_version
-from .similarity import similar, similarity_csv, similarity_page
 
 
 @dataclass(frozen=True)
@@ -138,14 +137,11 @@ def publish(ordered: Sequence[Result], handed: dict[str, Handed], plan: Plan) ->
     """Everything that is made of the results."""
     for result in ordered:
         write_text(plan.out / "reports" / f"{result['name']}.html", learner_page(result))
-    pairs = similar(handed, plan.root, plan.items)
     pages = {
         "class.csv": class_csv(ordered),
         "nbgrader.csv": nbgrader_csv(ordered),
         "junit.xml": junit(ordered),
-        "similarity.html": similarity_page(pairs),
-        "similarity.csv": similarity_csv(pairs),
-        "index.html": class_page(ordered, pairs),
+        "index.html": class_page(ordered),
     }
     for name, text in pages.items():
         write_text(plan.out / name, text)
@@ -207,7 +203,10 @@ def tend(jobs: Queue, news: Queue, plan: Plan, stop: threading.Event) -> None:
 
 
 class Worker:
-    """A process that grades one submission after the other: `python -m minipeft.grading.batch`."""
+    """A process that grades one submission after the other: `python -m minipeft.grading.batch`.
+
+    Raises OSError if it doesn't start.
+    """
 
     def __init__(self, plan: Plan):
         self.process = subprocess.Popen(
@@ -216,6 +215,9 @@ class Worker:
         )  # fmt: skip
         order = {"root": str(plan.root), "out": str(plan.out), "seed": plan.seed, "only": plan.only}
         self._tell({**order, "limits": asdict(plan.limits)})
+        if not self.process.stdout.readline():  # no submission's fault
+            self.close()
+            raise OSError("a process that grades submissions does not start; what it said stands above")
 
     def _tell(self, order: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
@@ -262,11 +264,12 @@ def worker() -> None:
     plan = Plan(Path(order["root"]), Path(order["out"]), order["seed"], tuple(order["only"]), limits)
     items, course = plan.items, course_version(plan.root)
     with Nursery(limits) as nursery:
+        print(json.dumps({"ready": nursery.isolation["layers"]}), flush=True)
         while order := orders.get():
             busy.set()
             try:
                 handed = handed_in(Path(order["path"]), items, order["name"])
-                results.write(plan.result(order["name"]), grade(handed, items, nursery, plan.seed, course))
+                results.write(plan.result(order["name"]), grade(handed, items, nursery, course, plan.seed))
                 answer = {"done": order["name"]}
             except OSError as e:
                 answer = {"failed": str(e)}

@@ -88,7 +88,7 @@ def single(args: Namespace, plan: Plan) -> int:
     handed = handed_in(args.path, items)
     bar = Progress(len(items), handed.name)
     with Nursery(plan.limits) as nursery:
-        result = grade(handed, items, nursery, plan.seed, course_version(plan.root), lambda item: bar.step(item.id))
+        result = grade(handed, items, nursery, course_version(plan.root), plan.seed, lambda item: bar.step(item.id))
     bar.close(f"{handed.name}: {result['points']} of {result['of']} points")
     files = {
         args.html: learner_page,
@@ -171,5 +171,7 @@ def run_release(args: Namespace) -> int:
 
 
 def run_autograder(args: Namespace) -> int:
-    print(*autograder(root(args.course), args.out, read_seed(args), os.environ.get("PIP_EXTRA_INDEX_URL", "")), sep="\n")
+    print(
+        *autograder(root(args.course), args.out, read_seed(args), os.environ.get("PIP_EXTRA_INDEX_URL", "")), sep="\n"
+    )
     return 0

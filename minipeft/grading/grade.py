@@ -1,6 +1,6 @@
 """One submission, graded: every exercise in a child of its own, judged here, written into one result.
 
-    result = grade(handed_in(path, items), items, nursery, seed="the teacher's own")
+    result = grade(handed_in(path, items), items, nursery, course_version(root), seed="the teacher's own")
 
 The inputs of an exercise follow from the seed, the exercise, and what was handed in: another text, other inputs.  So
 the marks are the same whenever and wherever it is graded, and an answer that was made for some inputs meets others.
@@ -40,8 +40,8 @@ def grade(
     handed: Handed,
     items: Sequence[Exercise],
     nursery: Nursery,
+    course: str,
     seed: str = PUBLIC,
-    course: str = "",
     step: Callable[[Exercise], None] = lambda item: None,
 ) -> Result:
     """The result of one submission, as schema.json describes it.

@@ -17,7 +17,7 @@ def double(x):
     return 2 * x
 
 
-@exercise("1.1", "Double", difficulty=1, minutes=5, points=2, reference=double, hints=HINTS)
+@exercise("01.1", "Double", difficulty=1, minutes=5, points=2, reference=double, hints=HINTS)
 def test_double(submission, cases):
     for case in cases("b d"):
         x = case("b d")
@@ -29,7 +29,7 @@ def halve(x, n):
     return x / 2**n
 
 
-@exercise("1.2", "Halve", difficulty=1, minutes=5, points=3, reference=halve, hints=HINTS)
+@exercise("01.2", "Halve", difficulty=1, minutes=5, points=3, reference=halve, hints=HINTS)
 def test_halve(submission, cases):
     for case in cases("b d"):
         same(submission.halve, halve, x=case("b d"), n=case.integer(1, 4))
@@ -43,7 +43,7 @@ def count(d_in, r):
     return d_in * r
 
 
-@exercise("2.1", "Count", difficulty=1, minutes=5, points=5, reference=count, hints=("How many?", "All.", "return ..."))
+@exercise("02.1", "Count", difficulty=1, minutes=5, points=5, reference=count, hints=("How many?", "All.", "..."))
 def test_count(submission, cases):
     for case in cases("d_in r"):
         same(submission.count, count, d_in=case["d_in"], r=case["r"])

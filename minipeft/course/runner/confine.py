@@ -240,7 +240,7 @@ def landlock(work: Path, hidden: tuple[str, ...], allowed: list[Path]) -> int:
 def readable(hidden: tuple[str, ...]) -> Iterator[Path]:
     """The standard library, the packages, the system's libraries; of a folder with something hidden, the rest."""
     yield from map(Path, ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib", "/usr/share/zoneinfo"))
-    yield from map(Path, ("/etc/ld.so.cache", "/etc/localtime", "/sys/devices/system/cpu"))
+    yield from map(Path, ("/etc/ld.so.cache", "/etc/localtime", "/proc/cpuinfo", "/sys/devices/system/cpu"))
     for folder in dict.fromkeys(Path(p).resolve() for p in sys.path if p):
         if not folder.is_dir():
             continue
