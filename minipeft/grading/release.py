@@ -76,12 +76,12 @@ def autograder(root: Path, out: Path, seed: str, index: str = "") -> list[str]:
     `seed` decides the inputs of every check, the same for all learners; `index` is the address of the package index
     with torch's CPU build, as in $PIP_EXTRA_INDEX_URL.  Returns what to tell the teacher, in sentences.
     Raises FileExistsError if there is something at `out`, FileNotFoundError if the course is a learner's bundle, and
-    ValueError if `out` is no zip or the seed is empty.
+    ValueError if `out` is no zip or the seed is no line of text.
     """
     if out.suffix != ".zip":
         raise ValueError(f"Gradescope takes a zip: write {out.with_suffix('.zip')}, not {out}")
-    if not seed.strip():
-        raise ValueError("the seed is empty: take a text that no learner can guess")
+    if not seed.strip() or len(seed.strip().splitlines()) > 1:
+        raise ValueError("the seed is one line of text that no learner can guess")
     refuse_to_overwrite(out)
     with committed(root) as course:
         files = picked(course, GRADED) | {f"exercises/{t}.py": s.encode() for t, s in fresh_stubs(course).items()}
@@ -89,7 +89,7 @@ def autograder(root: Path, out: Path, seed: str, index: str = "") -> list[str]:
     files = {f"course/{name}": content for name, content in files.items()}
     files["setup.sh"] = (READY / "setup.sh").read_bytes()
     files["run_autograder"] = (READY / "run_autograder").read_bytes()
-    files["seed.txt"] = seed.encode()
+    files["seed.txt"] = f"{seed.strip()}\n".encode()
     files["pip.conf"] = f"[global]\nextra-index-url = {' '.join(index.split())}\n".encode() if index else b""
     size = write(files, out)
     cuda = [

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 from minipeft.course import record, stubs
 from minipeft.course.exercise import Exercise, exercises, load
@@ -166,8 +167,10 @@ def test_no_place_of_this_machine_is_in_it(bundle):
 
 def test_exercises_are_as_they_were_before_anybody_wrote(bundle, course, items):
     for topic in {item.topic for item in items}:
+        source = (course / "solutions" / f"{topic}.py").read_text(encoding="utf-8")
+        fresh = stubs.stub(source, [item for item in items if item.topic == topic])
         for folder in ("exercises", "tests/exercises/stubs"):
-            assert (bundle / folder / f"{topic}.py").read_text(encoding="utf-8") == stubs.stub_of(course, topic)
+            assert (bundle / folder / f"{topic}.py").read_text(encoding="utf-8") == fresh
 
 
 def test_a_zip_holds_the_same_and_is_the_same_each_time(bundle, course, tmp_path):
@@ -441,3 +444,269 @@ def test_the_version_is_that_of_the_checks(teachers):
     assert course_version(teachers) == before  # as Windows writes lines
     record.write(teachers / "tests/exercises/test_half.py", CHECK + "\n")
     assert course_version(teachers) != before
+
+
+# -- Gradescope -------------------------------------------------------------------------------------------------------
+
+needs_bash = pytest.mark.skipif(not shutil.which("bash"), reason="no bash on this machine")
+SEED = "a line that nobody can guess"
+
+
+def unpack(archive: Path, out: Path) -> Path:
+    """As Gradescope does it: with the modes of the archive."""
+    with zipfile.ZipFile(archive) as z:
+        z.extractall(out)
+        for entry in z.infolist():
+            (out / entry.filename).chmod(entry.external_attr >> 16)
+    return out
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("autograder") / "autograder.zip"
+    autograder(ROOT, out, SEED, "https://torch.example/cpu")
+    return out
+
+
+def test_the_autograder_holds_what_grading_takes(archive, course, items, tmp_path):
+    folder = unpack(archive, tmp_path)
+    assert {p.name for p in folder.iterdir()} == {"setup.sh", "run_autograder", "seed.txt", "pip.conf", "course"}
+    assert all(os.access(folder / name, os.X_OK) for name in ("setup.sh", "run_autograder"))
+    assert not os.access(folder / "course/pyproject.toml", os.X_OK)
+    assert (folder / "seed.txt").read_text() == SEED + "\n"
+    assert (folder / "pip.conf").read_text() == "[global]\nextra-index-url = https://torch.example/cpu\n"
+    topics = {item.topic for item in items}
+    held = names(folder / "course")
+    for kind in ("exercises/{}.py", "tests/exercises/test_{}.py", "tests/exercises/wrong/{}.py"):
+        assert {kind.format(topic) for topic in topics} <= held
+    assert {
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "constraints.txt",
+        "minipeft/models/mini-gpt2/config.json",
+    } <= held
+    assert not [n for n in held if n.startswith(("solutions", "lessons/src", "docs")) or n.endswith(".ipynb")]
+    assert SEED not in "".join(text(folder / "course" / name) for name in held)
+    assert course_version(folder / "course") == course_version(course)
+    assert (folder / "course/lessons").is_dir()  # else it is no course for --course
+
+
+def test_the_autograder_is_said_to_be_secret(teachers, tmp_path):
+    said = autograder(teachers, tmp_path / "a.zip", SEED)
+    assert "show it to no learner" in " ".join(said) and "PIP_EXTRA_INDEX_URL=ADDRESS" in " ".join(said)
+    assert SEED not in " ".join(said)
+    autograder(teachers, tmp_path / "b.zip", SEED + "\n")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "seed", "error", "said"),
+    [
+        ("out", SEED, ValueError, "takes a zip: write .*out.zip"),
+        ("out.zip", " \n", ValueError, "one line of text"),
+        ("out.zip", "a\nb", ValueError, "one line of text"),
+        ("there.zip", SEED, FileExistsError, "nothing is overwritten"),
+    ],
+)
+def test_an_autograder_that_cant_be_is_refused(teachers, tmp_path, name, seed, error, said):
+    (tmp_path / "there.zip").write_text("mine")
+    with pytest.raises(error, match=said):
+        autograder(teachers, tmp_path / name, seed)
+    assert {p.name for p in tmp_path.iterdir()} == {"course", "there.zip"}
+
+
+def command(folder: Path, name: str, script: str) -> None:
+    """A program that stands for another one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(f"#!{shutil.which('bash')}\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+PYTHON = """
+case "$*" in
+  *ensurepip*) exit "${OLD:-0}" ;;
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && cp "$(dirname "$0")/minipeft" "$3/bin" ;;
+  "-m pip install "*) echo "$PIP_CONFIG_FILE|$*" >>"$LOG"; exit "${BROKEN:-0}" ;;
+esac
+"""
+
+
+@needs_bash
+class TestSetup:
+    """setup.sh, with programs that stand for Python, pip and apt-get."""
+
+    @pytest.fixture
+    def setup(self, archive, tmp_path):
+        root, bin = tmp_path / "autograder", tmp_path / "bin"
+        unpack(archive, root / "source")
+        for name in ("mkdir", "cp", "dirname", "cat"):
+            bin.mkdir(exist_ok=True)
+            (bin / name).symlink_to(shutil.which(name))
+        command(bin, "python3", "exit 1")
+        command(bin, "minipeft", 'echo "minipeft|$*" >>"$LOG"')
+        command(bin, "apt-get", 'echo "apt-get|$*" >>"$LOG"')
+
+        def setup(**settings: str) -> tuple[subprocess.CompletedProcess, list[str]]:
+            environment = {"PATH": str(bin), "AUTOGRADER_ROOT": str(root), "LOG": str(tmp_path / "log"), **settings}
+            done = subprocess.run(
+                [shutil.which("bash"), root / "source/setup.sh"],
+                env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            log = (tmp_path / "log").read_text().replace(str(root), "ROOT").splitlines()
+            return done, log
+
+        setup.bin = bin
+        return setup
+
+    installed = "ROOT/source/pip.conf|-m pip install ROOT/source/course -c ROOT/source/course/constraints.txt"
+
+    def test_the_course_is_installed_into_its_own_environment(self, setup):
+        command(setup.bin, "python3.12", PYTHON)
+        done, log = setup()
+        assert done.returncode == 0, done.stderr
+        assert log == [self.installed, "minipeft|list --course ROOT/source/course"]
+
+    def test_where_python_is_old_a_newer_one_is_installed(self, setup):
+        command(setup.bin, "packed", PYTHON)
+        packed = f'cp "{setup.bin}/packed" "{setup.bin}/python3.12"'
+        install = f'case "$*" in update) ;; *3.12-venv) {packed} ;; *) exit 1 ;; esac'
+        command(setup.bin, "apt-get", f'echo "$*" >>"$LOG"\n{install}')
+        done, log = setup()
+        assert done.returncode == 0, done.stderr
+        assert log[:3] == ["update", "install -y python3.13-venv", "install -y python3.12-venv"]
+        assert log[3:] == [self.installed, "minipeft|list --course ROOT/source/course"]
+
+    def test_an_image_without_a_new_python_is_refused_with_a_sentence(self, setup):
+        done, log = setup()
+        assert done.returncode == 1 and "choose a newer base image" in done.stderr
+        assert [line for line in log if "pip" in line] == []
+
+    def test_an_installation_that_fails_fails(self, setup):
+        command(setup.bin, "python3.12", PYTHON)
+        done, log = setup(BROKEN="1")
+        assert done.returncode == 1 and log == [self.installed]
+
+
+@needs_bash
+class TestRun:
+    """run_autograder, with a program that stands for minipeft."""
+
+    @pytest.fixture
+    def grader(self, archive, tmp_path):
+        root = tmp_path / "autograder"
+        unpack(archive, root / "source")
+        (root / "submission").mkdir()
+
+        def grader(script: str) -> dict:
+            command(root / "venv" / "bin", "minipeft", script)
+            done = subprocess.run(
+                [shutil.which("bash"), root / "source" / "run_autograder"],
+                env=os.environ | {"AUTOGRADER_ROOT": str(root)}, capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            assert list(root.glob("results/*")) == [root / "results" / "results.json"]
+            grader.said = done.stdout + done.stderr
+            return json.loads((root / "results" / "results.json").read_text())
+
+        grader.root = root
+        return grader
+
+    def test_the_grader_is_told_what_to_do_and_its_result_stands(self, grader):
+        result = grader(
+            '[ -r "$6" ] && [ -d "$2" ] && [ -d "$4" ] && echo "{\\"score\\": 7, \\"output\\": \\"$*\\"}" >"$8"'
+        )
+        said = "grade submission --course source/course --seed-file source/seed.txt --gradescope results/results.json"
+        assert result == {"score": 7, "output": said}
+        assert "ended with status 0" in grader.said
+
+    @pytest.mark.parametrize(
+        "script",
+        [
+            "exit 3",
+            'cat "$6"; cat "$6" >&2; exit 1',  # all its output is the teacher's
+            "kill -9 $$",
+            "kill -9 $PPID",
+            "sleep 60",
+        ],
+    )
+    def test_a_grader_that_breaks_leaves_no_points_and_a_reason(self, grader, script):
+        run = grader.root / "source" / "run_autograder"
+        assert "limit=570 " in run.read_text()
+        run.write_text(run.read_text().replace("limit=570 ", "limit=1 "))
+        result = grader(script)
+        assert result["score"] == 0 and "tell your teacher" in result["output"]
+        assert result["stdout_visibility"] == "hidden" and SEED not in json.dumps(result)
+
+    def test_without_a_grader_there_is_a_result(self, grader):
+        run = grader.root / "source" / "run_autograder"
+        run.write_text(run.read_text().replace("minipeft grade", "minipeft-that-isnt-there grade"))
+        assert grader("")["score"] == 0
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows knows no modes")
+    def test_nobody_else_can_read_seed_and_checks(self, grader):
+        grader("")
+        for path in (grader.root / "source").rglob("*"):
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
+# -- GitHub -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def workflow() -> dict:
+    return yaml.safe_load((READY / "classroom.yml").read_text())
+
+
+@pytest.fixture(scope="module")
+def steps(workflow) -> dict[str, dict]:
+    (job,) = workflow["jobs"].values()
+    return {step["name"]: step for step in job["steps"]}
+
+
+def test_the_workflow_may_only_read_and_runs_what_is_pinned(workflow, steps):
+    assert workflow["permissions"] == {"contents": "read"} and "permissions" not in workflow["jobs"]["grade"]
+    assert set(workflow[True]) == {"push", "workflow_dispatch"}  # "on" is a YAML 1.1 truth; none of a stranger's events
+    used = [step["uses"] for step in steps.values() if "uses" in step]
+    assert len(used) == 3 and all(re.fullmatch(r"actions/(checkout|setup-python)@[0-9a-f]{40}", use) for use in used)
+
+
+def test_the_course_comes_from_the_teacher_and_without_one_nothing_runs(workflow, steps):
+    assert workflow["jobs"]["grade"]["if"].startswith("vars.MINIPEFT_COURSE != '' && ")
+    course, answers = (step["with"] for step in steps.values() if "checkout" in step.get("uses", ""))
+    assert course["repository"] == "${{ vars.MINIPEFT_COURSE }}" and course["path"] == "course"
+    assert course["ref"] == "${{ vars.MINIPEFT_COURSE_REF || 'MINIPEFT_COURSE_REF-is-not-set' }}"
+    assert "repository" not in answers and answers["path"] == "submission"
+    assert not course["persist-credentials"] and not answers["persist-credentials"]
+
+
+def test_no_script_of_the_workflow_is_made_of_what_somebody_wrote(steps):
+    """An expression in a script is text that the shell runs; in an environment it is a value."""
+    for step in steps.values():
+        assert "${{" not in step.get("run", "")
+    assert [name for name, step in steps.items() if "secrets.MINIPEFT_SEED" in str(step)] == ["The seed"]
+
+
+@needs_bash
+@pytest.mark.parametrize("secret", ["", SEED])
+def test_the_scripts_of_the_workflow_run(steps, tmp_path, secret):
+    """In folders as the runner lays them out, with programs that stand for pip and minipeft."""
+    for name in ("course", "submission", "temp"):
+        (tmp_path / name).mkdir()
+    command(tmp_path / "bin", "python", 'echo "python $* $PIP_EXTRA_INDEX_URL" >>log')
+    command(tmp_path / "bin", "minipeft", 'echo "minipeft $* ${SEED-}" >>log')
+    base = {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", "RUNNER_TEMP": str(tmp_path / "temp")}
+    own = {"The course's library": {"PIP_EXTRA_INDEX_URL": "ADDRESS"}, "The seed": {"SEED": secret}}
+    for name, step in steps.items():
+        if "run" in step:
+            assert set(step.get("env", {})) == set(own.get(name, {}))
+            done = subprocess.run(
+                [shutil.which("bash"), "-e", "-c", step["run"]],
+                env=base | own.get(name, {}), cwd=tmp_path, capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+    seed = tmp_path / "temp" / "seed"
+    assert seed.read_text() == f"{SEED}\n" if secret else not seed.exists()
+    assert (tmp_path / "log").read_text().splitlines() == [
+        "python -m pip install ./course -c course/constraints.txt ADDRESS",
+        f"minipeft grade submission --course course {f'--seed-file {seed} ' if secret else ''}--github ",
+    ]
