@@ -183,8 +183,9 @@ def tend(jobs: Queue, news: Queue, plan: Plan, stop: threading.Event) -> None:
                 return
             worker = worker or Worker(plan)
             if worker.grade(name, path):
-                news.put((name, results.read(plan.result(name))))
-                continue
+                with contextlib.suppress(ValueError):  # a result that is none is no result
+                    news.put((name, results.read(plan.result(name))))
+                    continue
             worker = worker.close()
             if attempt == 1:
                 jobs.put((name, path, 2))
@@ -203,14 +204,16 @@ def tend(jobs: Queue, news: Queue, plan: Plan, stop: threading.Event) -> None:
 
 
 class Worker:
-    """A process that grades one submission after the other: `python -m minipeft.grading.batch`.
+    """A process that grades one submission after the other: `worker`.
 
     Raises OSError if it doesn't start.
     """
 
     def __init__(self, plan: Plan):
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "minipeft.grading.batch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        here = str(Path(__file__).parents[2])
+        program = f"import sys; sys.path.append({here!r}); from minipeft.grading.batch import worker; worker()"
+        self.process = subprocess.Popen(  # -P: we may be in a folder of submissions, and one may be called numpy.py
+            [sys.executable, "-P", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             start_new_session=True, text=True, encoding="utf-8", env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         order = {"root": str(plan.root), "out": str(plan.out), "seed": plan.seed, "only": plan.only}
@@ -275,7 +278,3 @@ def worker() -> None:
                 answer = {"failed": str(e)}
             busy.clear()
             print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    worker()

@@ -55,12 +55,12 @@ def grade(
     done, unreadable = [], {}
     for item in items:
         source = handed.files.get(item.topic)
-        if source and source.where in unreadable:
-            entry = told(item, source.where, unreadable[source.where])
+        if source and item.topic in unreadable:
+            entry = told(item, source.where, unreadable[item.topic])
         elif source:
             entry, broken = one(item, source, nursery, seed_of(seed, item.id, source.text))
             if broken and broken.state in ("time", "died"):  # waiting for it once is enough
-                unreadable[source.where] = broken
+                unreadable[item.topic] = broken
         else:
             why = handed.reason or f"there is no file {item.topic}.py, and no notebook that defines {item.name}"
             entry = told(item, f"exercises/{item.topic}.py", Wrong(why, "none", "", "missing"))

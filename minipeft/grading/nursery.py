@@ -18,6 +18,7 @@ import selectors
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -25,13 +26,15 @@ from pathlib import Path
 from typing import Any
 
 from ..course import runner
-from ..course.runner import wire
+from ..course.runner import confine, wire
 from ..course.runner.answers import Report
 from ..course.submission import Asked, late
 
 RUNNER = Path(runner.__file__).parent
 FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
 MiB = 1 << 20
+PATIENCE = 30  # seconds for what takes none unless something is broken
+TEXT = MiB  # bytes of an answer that are not numbers of tensors
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ class Nursery:
     def _environment(self) -> dict[str, str]:
         """Nothing of ours: no keys, no paths, no seeds."""
         kept = {k: v for k in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "TMPDIR", "TEMP") if (v := os.environ.get(k))}
-        return kept | {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NO_COLOR": "1"}
+        fixed = {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NO_COLOR": "1"}
+        return kept | fixed | {"PYTHONHASHSEED": "0"}  # sets in the same order each time
 
     def _start(self) -> None:
         self.close()
@@ -109,6 +113,7 @@ class Nursery:
         try:
             self.walls = self._answer()
         except OSError:
+            self.process.kill()
             said = self.process.communicate()[1].decode("utf-8", "replace").strip()
             raise OSError(f"the process that runs submissions doesn't start: {said[-2000:] or 'no answer'}") from None
 
@@ -122,23 +127,30 @@ class Nursery:
         return json.loads(line)
 
     def _order(self, order: dict[str, Any], descriptors: tuple[int, ...] = ()) -> dict[str, Any]:
-        socket.send_fds(self.control, [json.dumps(order).encode()], descriptors)
-        return self._answer()
+        """Raises OSError, and closes, if the nursery is gone or silent: a late answer must not be taken for another."""
+        try:
+            self.control.settimeout(PATIENCE)
+            socket.send_fds(self.control, [json.dumps(order).encode()], descriptors)
+            return self._answer()
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
-        """The nursery ends with its socket, and everything in it before."""
+        """The nursery ends with its socket, and everything in it before; what it can't tidy up any more, we do."""
         if self.control:
             self.control.close()
         if self.process:
             try:
-                self.process.wait(20)
+                self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
             self.process.stderr.close()
         for group in self.walls.get("groups", ()):
-            with contextlib.suppress(OSError):
-                os.rmdir(group)
+            disband(Path(group))
+        if "home" in self.walls:
+            confine.remove(Path(self.walls["home"]))
         self.control, self.process, self.walls = None, None, {}
 
     @contextlib.contextmanager
@@ -154,38 +166,58 @@ class Nursery:
             child.end()
 
 
+def disband(group: Path) -> None:
+    """Remove a control group, and end what is still in it: the nursery had been killed."""
+    deadline = time.monotonic() + 2
+    while group.exists() and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            (group / "cgroup.kill").write_text("1")
+        with contextlib.suppress(OSError):
+            group.rmdir()
+            return
+        time.sleep(0.01)
+
+
 class Child:
     """Asks and waits, within limits, whatever is at the other end."""
 
     def __init__(self, nursery: Nursery, imports: tuple[str, ...], line: socket.socket, printed: int | None):
         self.nursery, self.limits, self.imports = nursery, nursery.limits, imports
         self.line, self.printed, self.output = line, printed, b""
-        self.until = time.monotonic() + self.limits.exercise_seconds
         self.line.setblocking(False)
         self.ended: Report | None = None
+        try:
+            self._exchange(b"", PATIENCE)  # it says that it is ready; only then the clock starts
+        except Ended as end:
+            self.end()
+            raise OSError(f"no process could be started for a submission: {end}") from None
+        self.until = time.monotonic() + self.limits.exercise_seconds
 
     def ask(self, question: Any) -> Any:
         """Raises Ended if no answer comes, now and ever after."""
         if self.ended:
             raise Ended(self.ended)
+        left = self.until - time.monotonic()
         try:
-            return self._exchange(wire.pack(question))
+            if left < self.limits.call_seconds:
+                return self._exchange(wire.pack(question), left, self.limits.exercise_seconds)
+            return self._exchange(wire.pack(question), self.limits.call_seconds)
         except Ended as end:
             self.ended = end.report
             raise
 
-    def _exchange(self, message: bytes) -> Any:
-        limit = min(time.monotonic() + self.limits.call_seconds, self.until)
+    def _exchange(self, message: bytes, seconds: float, of: float | None = None) -> Any:
+        """Send, and wait for the answer for so many seconds, which are what is left `of` more.  Raises Ended."""
+        limit = time.monotonic() + seconds
         to_send, got, sizes = memoryview(message), bytearray(), None
         with selectors.DefaultSelector() as waiting:
-            waiting.register(self.line, selectors.EVENT_READ | selectors.EVENT_WRITE)
+            waiting.register(self.line, selectors.EVENT_READ | (selectors.EVENT_WRITE if message else 0))
             if self.printed is not None:
                 waiting.register(self.printed, selectors.EVENT_READ)
             while True:
                 left = limit - time.monotonic()
                 if left <= 0:
-                    whole = self.until <= limit
-                    raise Ended(late(self.limits.exercise_seconds if whole else self.limits.call_seconds))
+                    raise Ended(late(of or seconds))
                 for ready, events in waiting.select(left):
                     if ready.fileobj is not self.line:
                         if not self._read_printed():
@@ -210,6 +242,8 @@ class Child:
                     if sum(sizes) > self.limits.answer_bytes:
                         most = self.limits.answer_bytes // MiB
                         raise Ended(died(f"an answer of {sum(sizes):,} bytes; at most {most} MiB can be handed over"))
+                    if sizes[0] > TEXT:
+                        raise Ended(died(f"an answer of {sizes[0]:,} bytes of text; at most 1 MiB can be handed over"))
                 if sizes and len(got) >= wire.HEAD.size + sum(sizes):
                     break
         if to_send or len(got) > wire.HEAD.size + sum(sizes):
@@ -239,29 +273,36 @@ class Child:
 
 class Forked(Child):
     def __init__(self, nursery: Nursery, imports: tuple[str, ...]):
-        start = {"do": "start", "allowed": imports}
+        try:
+            self._begin(nursery, imports)
+        except OSError:  # the nursery was killed since we looked, or is about to be: a new one
+            nursery.close()
+            self._begin(nursery, imports)
+
+    def _begin(self, nursery: Nursery, imports: tuple[str, ...]) -> None:
+        if not nursery.process or nursery.process.poll() is not None:
+            nursery._start()
         ours, theirs = socket.socketpair()
         printed, end = os.pipe()
+        os.set_blocking(printed, False)
         try:
-            if not nursery.process or nursery.process.poll() is not None:
-                nursery._start()
-            answer = nursery._order(start, (theirs.fileno(), end))
-        except OSError:  # killed since we looked
-            nursery._start()
-            answer = nursery._order(start, (theirs.fileno(), end))
+            answer = nursery._order({"do": "start", "allowed": imports}, (theirs.fileno(), end))
+            if "failed" in answer:
+                raise OSError(f"no process could be started for a submission: {answer['failed']}")
+        except OSError:
+            ours.close()
+            os.close(printed)
+            raise
         finally:
             theirs.close()
             os.close(end)
         super().__init__(nursery, imports, ours, printed)
-        os.set_blocking(printed, False)
-        if "failed" in answer:
-            self.ended = died(f"no process could be started: {answer['failed']}")
 
     def _why(self) -> Report:
         try:
             how = self.nursery._order({"do": "end"})
         except OSError:
-            return died("it ended the process that runs submissions")
+            return died("the process that runs submissions was ended: no answer may do that")
         return died(why(how["status"], how["over"], self.limits))
 
     def end(self) -> None:
@@ -270,20 +311,26 @@ class Forked(Child):
                 pass
         self.line.close()
         os.close(self.printed)
-        try:
-            self.nursery._order({"do": "end"})
-        except OSError:
-            self.nursery.close()
+        if self.nursery.process:
+            with contextlib.suppress(OSError):
+                self.nursery._order({"do": "end"})
 
 
 class Spawned(Child):
     """Where there is no fork."""
 
+    line: socket.socket | None = None
+
     def __init__(self, nursery: Nursery, imports: tuple[str, ...]):
         token = secrets.token_hex(16).encode()
+        self.home = Path(tempfile.mkdtemp(prefix="minipeft-"))
         with socket.create_server(("127.0.0.1", 0)) as server:
             command = nursery._command(
-                "alone", str(server.getsockname()[1]), token.decode(), json.dumps(asdict(nursery.limits))
+                "alone",
+                str(server.getsockname()[1]),
+                token.decode(),
+                json.dumps(asdict(nursery.limits)),
+                str(self.home),
             )
             nothing = subprocess.DEVNULL
             self.process = subprocess.Popen(
@@ -291,14 +338,14 @@ class Spawned(Child):
             )
             server.settimeout(120)
             try:
-                line, _ = server.accept()
-                line.settimeout(120)
-                if wire.exactly(line, len(token)) != token:
+                self.line, _ = server.accept()
+                self.line.settimeout(PATIENCE)
+                if wire.exactly(self.line, len(token)) != token:
                     raise ConnectionError("somebody else has called")
             except OSError as e:
-                self.process.kill()
+                self.end()
                 raise OSError(f"the process that runs submissions doesn't start: {e}") from None
-        super().__init__(nursery, imports, line, None)
+        super().__init__(nursery, imports, self.line, None)
 
     def _why(self) -> Report:
         try:
@@ -308,9 +355,11 @@ class Spawned(Child):
         return died(why(f"exit {code}", "", self.limits))
 
     def end(self) -> None:
-        self.line.close()
         self.process.kill()
         self.process.wait()
+        if self.line:
+            self.line.close()
+        confine.remove(self.home)
 
 
 def why(status: str, over: str, limits: Limits) -> str:

@@ -1,7 +1,7 @@
 """The nursery: a warm process that has imported torch and knows nothing, and forks a confined child for each exercise.
 
     python -s -P -B minipeft/course/runner fork FD LIMITS WITHOUT      the nursery; FD is a socket to the parent
-    python -s -P -B minipeft/course/runner alone PORT TOKEN LIMITS     one child, where there is no fork
+    python -s -P -B minipeft/course/runner alone PORT TOKEN LIMITS WORK    one child, where there is no fork
 
 On the socket, one order at a time, each a line of JSON with an answer:
 
@@ -12,6 +12,7 @@ On the socket, one order at a time, each a line of JSON with an answer:
 import contextlib
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -21,6 +22,7 @@ import time
 from pathlib import Path
 
 import confine
+import numpy as np
 import torch  # noqa: F401  imported before the fork, and no operation of it run: threads don't survive a fork
 import wire
 from answers import KEPT_OUT, Answers
@@ -56,7 +58,8 @@ def nursery(control: socket.socket, limits: dict, without: tuple[str, ...]) -> N
     work.mkdir()
     hidden = keep_out()
     walls = confine.settle(home, hidden, limits, without)
-    tell(control, {"up": walls.up, "missing": walls.missing, "groups": [str(group) for group in walls.groups]})
+    groups = [str(group) for group in walls.groups]
+    tell(control, {"up": walls.up, "missing": walls.missing, "groups": groups, "home": str(home)})
     ward = Ward(home, walls, limits, hidden)
     try:
         while True:
@@ -113,6 +116,8 @@ class Ward:
         os.setsid()
         for admission in self.walls.groups.values():
             os.write(admission, b"0")
+        if confine.LINUX:  # here and below: each fork begins without it
+            confine.prctl(confine.DEATH_SIGNAL, signal.SIGKILL)
         if "process namespace" in self.walls.up:
             confine.system("unshare", confine.NEW_PID)
             if first := os.fork():  # we only wait for it; it is the first process of its namespace, and its last
@@ -181,10 +186,12 @@ def signal_name(number: int) -> str:
 
 def serve(parent: socket.socket) -> None:
     """Answer the parent's questions about one file until it has no more."""
+    wire.send(parent, {"state": "ready"})
     order = wire.receive(parent)
     answers = Answers(where=order["where"], allowed=tuple(order["allowed"]))
     sys.meta_path.insert(0, Refuse(tuple(set(KEPT_OUT) - set(order["allowed"]))))
-    torch.manual_seed(0)
+    for seed in (random.seed, np.random.seed, torch.manual_seed):  # the same marks each time
+        seed(0)
     wire.send(parent, answers.open(order["text"].encode("latin-1")) or {"state": "read"})
     while (question := wire.receive(parent)) is not None:
         report = answers.call(question["name"], question["arguments"], question["wrt"])
@@ -192,7 +199,7 @@ def serve(parent: socket.socket) -> None:
             sys.stdout.flush()
         try:
             message = wire.pack({"nonce": question["nonce"], **report})
-        except (TypeError, ValueError, RuntimeError) as e:
+        except Exception as e:
             text = f"an answer that can't be handed over: {e}"
             message = wire.pack({"nonce": question["nonce"], "state": "type", "text": text, "cause": type(e).__name__})
         parent.sendall(message)
@@ -202,13 +209,11 @@ def main(mode: str, *rest: str) -> None:
     if mode == "fork":
         nursery(socket.socket(fileno=int(rest[0])), json.loads(rest[1]), tuple(json.loads(rest[2])))
     else:
-        with tempfile.TemporaryDirectory(prefix="minipeft-") as home:
-            parent = socket.create_connection(("127.0.0.1", int(rest[0])))
-            parent.sendall(rest[1].encode())
-            keep_out()
-            confine.enter(confine.Walls(), Path(home), json.loads(rest[2]), None)
-            serve(parent)
-            os.chdir("/")
+        parent = socket.create_connection(("127.0.0.1", int(rest[0])))
+        parent.sendall(rest[1].encode())
+        keep_out()
+        confine.enter(confine.Walls(), Path(rest[3]), json.loads(rest[2]), None)
+        serve(parent)
 
 
 if __name__ == "__main__":

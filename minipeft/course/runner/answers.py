@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 Report = dict[str, Any]
+LONG = 10_000  # characters of what an exception says
 KEPT_OUT = ("minipeft", "peft", "adapters", "solutions")  # packages that hold the answers
 
 
@@ -77,11 +78,13 @@ def imported(tree: ast.Module, names: tuple[str, ...]) -> tuple[str, int] | None
 
 
 def shown(error: BaseException) -> str:
+    name = type.__dict__["__name__"].__get__(type(error))
     try:
-        said = str(error)
+        said = str.__str__(str(error))
     except BaseException:  # a learner's class may raise here
         said = "(its text can't be shown)"
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    said = said if len(said) <= LONG else said[:LONG] + "..."
+    return f"{name}: {said}" if said else name
 
 
 class Answers:

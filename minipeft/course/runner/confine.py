@@ -10,11 +10,10 @@ import functools
 import os
 import platform
 import shutil
-import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,7 +74,7 @@ def settle(work: Path, hidden: dict[str, Path], limits: dict[str, int], without:
 
     @functools.cache
     def rules_for(allowed: tuple[str, ...]) -> int:
-        kept = tuple(name for name in hidden if name not in allowed)
+        kept = [path.resolve() for name, path in hidden.items() if name not in allowed]
         return landlock(work, kept, [hidden[name] for name in allowed if name in hidden])
 
     if resource:
@@ -87,7 +86,6 @@ def settle(work: Path, hidden: dict[str, Path], limits: dict[str, int], without:
             walls.missing[layer] = f"not offered by {sys.platform}"
         return walls
     prctl(SUBREAPER, 1)  # whatever a child leaves behind becomes ours, to be ended
-    prctl(DEATH_SIGNAL, signal.SIGKILL)
     walls.groups = walls.attempt("control group", lambda: control_groups(limits)) or {}
     walls.attempt("another uid", lambda: change_user(work))
     walls.attempt("user namespace", user_namespace)
@@ -211,7 +209,7 @@ ALL_BY_VERSION = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 <<
 IN_FOLDER = ((1 << 16) - 1) & ~(EXECUTE | 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 15)  # no devices, sockets, fifos
 
 
-def landlock(work: Path, hidden: tuple[str, ...], allowed: list[Path]) -> int:
+def landlock(work: Path, hidden: list[Path], allowed: list[Path]) -> int:
     """A ruleset: read Python and its packages but the hidden ones, write in `work`, and nothing else."""
     version = system("syscall", 444, None, 0, 1)
     rights = ALL_BY_VERSION[max(v for v in ALL_BY_VERSION if v <= version)]
@@ -229,24 +227,31 @@ def landlock(work: Path, hidden: tuple[str, ...], allowed: list[Path]) -> int:
             finally:
                 os.close(handle)
 
-    for path in (*readable(hidden), *allowed):
-        allow(path, READ_FILE | READ_FOLDER | EXECUTE)
+    for path, what in readable(hidden, allowed).items():
+        allow(path, what)
     for path in ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"):
         allow(Path(path), READ_FILE | 2)
     allow(work, IN_FOLDER)
     return rules
 
 
-def readable(hidden: tuple[str, ...]) -> Iterator[Path]:
-    """The standard library, the packages, the system's libraries; of a folder with something hidden, the rest."""
-    yield from map(Path, ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib", "/usr/share/zoneinfo"))
-    yield from map(Path, ("/etc/ld.so.cache", "/etc/localtime", "/proc/cpuinfo", "/sys/devices/system/cpu"))
-    for folder in dict.fromkeys(Path(p).resolve() for p in sys.path if p):
-        if not folder.is_dir():
+def readable(hidden: list[Path], allowed: list[Path]) -> dict[Path, int]:
+    """The standard library, the packages, the system's libraries, what is allowed, and the rights to each.
+
+    A folder with something hidden in it may be listed, so that Python finds its way, and the rest of it read.
+    """
+    system = ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/etc/ld.so.cache"]
+    system += ["/etc/localtime", "/proc/cpuinfo", "/sys/devices/system/cpu"]
+    waiting = [Path(p).resolve() for p in (*system, *sys.path, *allowed) if p]
+    rights: dict[Path, int] = {}
+    while waiting:
+        path = waiting.pop()
+        if path in hidden or path in rights or not os.path.exists(path):
             continue
-        for entry in folder.iterdir():
-            if entry.name.split(".")[0].split("-")[0] not in (*hidden, "site"):  # site-packages comes by itself
-                yield entry
+        split = any(h.is_relative_to(path) for h in hidden)
+        rights[path] = READ_FOLDER if split else READ_FILE | READ_FOLDER | EXECUTE
+        waiting += path.iterdir() if split else []
+    return rights
 
 
 # -- seccomp: calls of the kernel -------------------------------------------------------------------------------------
@@ -336,17 +341,22 @@ def descendants(pid: int) -> list[int]:
 
 
 def size(folder: Path, most: int) -> int:
-    """Bytes in a folder, each file as 4 kB at least, no further than `most`."""
+    """Bytes in a folder, each file as 4 kB at least, no further than `most`; what can't be looked into is too much."""
     total, waiting = 0, [str(folder)]
     while waiting and total <= most:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    total += max(entry.stat(follow_symlinks=False).st_size, 4096)
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                if total > most:
-                    break
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):
+                        total += max(entry.stat(follow_symlinks=False).st_size, 4096)
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+                    if total > most:
+                        break
+        except FileNotFoundError:
+            continue
+        except OSError:  # without rights, or deeper than a path may be long
+            return most + 1
     return total
 
 
@@ -357,6 +367,8 @@ def remove(folder: Path) -> None:
     except FileNotFoundError:
         return
     except (OSError, RecursionError):
-        if os.name == "posix":
+        if folder.is_symlink():
+            folder.unlink()
+        elif os.name == "posix":
             subprocess.run(["chmod", "-R", "u+rwx", folder], capture_output=True, check=False)
             subprocess.run(["rm", "-rf", folder], capture_output=True, check=False)

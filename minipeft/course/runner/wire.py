@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 HEAD = struct.Struct("!QQ")
+VALUES, HEADER = 10_000, 1 << 20  # how many, and bytes of safetensors' own header: reading it must stay cheap
 SCALARS = (type(None), bool, int, float, str)
 
 
@@ -24,7 +25,13 @@ def pack(value: Any) -> bytes:
     """Raises TypeError or ValueError for what is not plain, or can't be written (an integer of 5,000 digits)."""
     tensors: dict[str, Tensor] = {}
 
+    count = 0
+
     def tree(v: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count > VALUES:
+            raise ValueError(f"it has more than {VALUES:,} values")
         kind = type(v)
         if kind in SCALARS:
             return v
@@ -48,17 +55,24 @@ def pack(value: Any) -> bytes:
 
 def unpack(text: bytes, numbers: bytes) -> Any:
     """Raises Garbled, whatever the bytes are."""
+    count = 0
     try:
+        if int.from_bytes(numbers[:8], "little") > HEADER:
+            raise Garbled
         tensors = safetensors.load(numbers) if numbers else {}
 
         def value(t: Any, depth: int = 16) -> Any:
+            nonlocal count
+            count += 1
+            if count > VALUES:
+                raise Garbled
             if type(t) in SCALARS:
                 return t
             if type(t) is not dict or len(t) != 1 or not depth:
                 raise Garbled
             ((kind, inner),) = t.items()
             if kind == "tensor":
-                return tensors[inner].clone()  # two names must not mean the same memory
+                return tensors.pop(inner)  # each once: no two values share memory, and few bytes don't become many
             if kind in ("list", "tuple"):
                 return (list if kind == "list" else tuple)(value(x, depth - 1) for x in inner)
             if kind == "dict":
