@@ -114,7 +114,7 @@ def mallory() -> dict:
     for i, item in enumerate(items):
         for j, key in enumerate(("where", "called", "found", "mistake", "output")):
             item[key] = texts[(5 * i + j) % len(texts)]
-    result = finished('"><img src=x onerror=alert(1)></title>', items)
+    result = finished('"><img src=x onerror=alert(1)></title>`` [x](y) `', items)
     result["source"]["files"] = [text.replace("\n", " ") for text in texts]
     result["source"]["notes"] = texts
     return result

