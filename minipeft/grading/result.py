@@ -169,7 +169,7 @@ STATES = {
     "wrong": "not right yet",
     "unwritten": "not written yet",
     "missing": "not handed in",
-    "broken": "can't be read as Python",
+    "broken": "the file can't be run",
     "time": "out of time",
     "died": "ended the process",
 }
