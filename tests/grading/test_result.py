@@ -180,7 +180,7 @@ def test_every_place_is_held_to_the_schema_as_jsonschema_holds_it(ada):
             ours = next(results.faults(changed, schema(), "it"), None)
             assert (ours is None) == reference.is_valid(changed), (path, other, ours)
             refused, accepted = refused + bool(ours), accepted + (not ours)
-    assert refused > 700 and accepted > 100
+    assert refused > 700 and accepted > 70
 
 
 def rules(rule: dict):
