@@ -12,7 +12,7 @@ from ..course.root import root
 from ..progress import Progress
 from . import result as results
 from .batch import Plan, grade_class
-from .emit import github_classroom, github_summary, gradescope, junit
+from .emit import github_classroom, github_notices, github_summary, gradescope, junit
 from .grade import PUBLIC, Result, grade
 from .handed_in import handed_in
 from .nursery import Limits, Nursery
@@ -127,7 +127,7 @@ def report_to_github(result: Result) -> None:
         if path := os.environ.get(variable):
             with open(path, "a", encoding="utf-8") as file:
                 file.write(text)
-    print(f"::notice title=Autograding complete::Points {result['points']}/{result['of']}")
+    print(github_notices(result), end="")
 
 
 def many(args: Namespace, plan: Plan) -> int:

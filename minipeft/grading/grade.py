@@ -24,7 +24,7 @@ from ..course.runner.answers import Report
 from ..course.submission import refusal
 from .handed_in import Handed, Source
 from .nursery import Apart, Ended, Nursery
-from .result import clean
+from .result import clean, line
 
 PUBLIC = "public"  # the seed where a teacher gives none
 Result = dict[str, Any]
@@ -80,7 +80,7 @@ def result(handed: Handed, entries: list[dict[str, Any]], nursery: Nursery, cour
     return {
         "format": "minipeft-result",
         "version": 1,
-        "name": clean(handed.name),
+        "name": line(handed.name),
         "source": {
             "kind": handed.kind,
             "sha256": handed.sha256,

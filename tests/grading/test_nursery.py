@@ -122,7 +122,8 @@ def paths():
 """
     assert found(nursery, text) == []
     assert set(found(nursery, text, name="environment")) <= {
-        "PATH", "LANG", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NO_COLOR", "TMPDIR", "LD_LIBRARY_PATH", "LC_CTYPE", "PYTHONHASHSEED",
+        "PATH", "LANG", "LC_CTYPE", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NO_COLOR", "TMPDIR", "LD_LIBRARY_PATH",
+        "PYTHONHASHSEED",
     }  # fmt: skip
     if nursery.without:  # with walls the question itself is refused
         assert found(nursery, text, name="paths") == []
