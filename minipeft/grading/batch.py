@@ -211,7 +211,7 @@ class Worker:
 
     def __init__(self, plan: Plan):
         here = str(Path(__file__).parents[2])
-        program = f"import sys; sys.path.append({here!r}); from minipeft.grading.batch import worker; worker()"
+        program = f"import sys; sys.path.insert(0, {here!r}); from minipeft.grading.batch import worker; worker()"
         self.process = subprocess.Popen(  # -P: we may be in a folder of submissions, and one may be called numpy.py
             [sys.executable, "-P", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             start_new_session=True, text=True, encoding="utf-8", env={**os.environ, "OMP_NUM_THREADS": "1"},
