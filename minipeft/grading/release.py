@@ -13,11 +13,11 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..course import stubs
-from ..course.exercise import exercises
+from ..course.exercise import chosen, exercises
 
 READY = Path(__file__).parent / "ready"
 
@@ -70,13 +70,14 @@ def release(root: Path, out: Path) -> list[str]:
     ]
 
 
-def autograder(root: Path, out: Path, seed: str, index: str = "") -> list[str]:
+def autograder(root: Path, out: Path, seed: str, index: str = "", only: Sequence[str] = ()) -> list[str]:
     """Write the zip that Gradescope takes as autograder for the course at `root`.
 
-    `seed` decides the inputs of every check, the same for all learners; `index` is the address of the package index
-    with torch's CPU build, as in $PIP_EXTRA_INDEX_URL.  Returns what to tell the teacher, in sentences.
+    `seed` decides the inputs of every check; `index` is the address of the package index with torch's CPU build, as in
+    $PIP_EXTRA_INDEX_URL; `only` names the exercises or lessons to grade, such as 15 and 16.1, instead of all.
+    Returns what to tell the teacher, in sentences.
     Raises FileExistsError if there is something at `out`, FileNotFoundError if the course is a learner's bundle, and
-    ValueError if `out` is no zip or the seed is no line of text.
+    ValueError if `out` is no zip, the seed is no line of text, or there is no exercise of that name.
     """
     if out.suffix != ".zip":
         raise ValueError(f"Gradescope takes a zip: write {out.with_suffix('.zip')}, not {out}")
@@ -85,11 +86,13 @@ def autograder(root: Path, out: Path, seed: str, index: str = "") -> list[str]:
     refuse_to_overwrite(out)
     with committed(root) as course:
         files = picked(course, GRADED) | {f"exercises/{t}.py": s.encode() for t, s in fresh_stubs(course).items()}
+        graded = [item for which in only or [None] for item in chosen(course, which)]
         version = course_version(course)
     files = {f"course/{name}": content for name, content in files.items()}
     files["setup.sh"] = (READY / "setup.sh").read_bytes()
     files["run_autograder"] = (READY / "run_autograder").read_bytes()
     files["seed.txt"] = f"{seed.strip()}\n".encode()
+    files["only.txt"] = "".join(f"{which}\n" for which in only).encode()
     files["pip.conf"] = f"[global]\nextra-index-url = {' '.join(index.split())}\n".encode() if index else b""
     size = write(files, out)
     cuda = [
@@ -97,9 +100,9 @@ def autograder(root: Path, out: Path, seed: str, index: str = "") -> list[str]:
         "PIP_EXTRA_INDEX_URL=ADDRESS minipeft autograder ..."
     ]
     return [
-        f"{out}: Gradescope's autograder, {size / 1e6:.1f} MB; its checks are version {version}",
+        f"{out}: Gradescope's autograder, {size / 1e6:.1f} MB; {sum(item.points for item in graded)} points in "
+        f"{len(graded)} exercises, whose checks are version {version}",
         "it holds the seed and the wrong answers: show it to no learner",
-        "in Gradescope's Autograder Settings, choose a container with more than the default memory, which torch needs",
         *([] if index else cuda),
         *left_behind(root),
     ]

@@ -100,7 +100,7 @@ ALLOWED = [
     r"docs/comparison/\w+\.(csv|png)",
     r"lessons/\d\d_\w+\.ipynb|lessons/data/\w+\.csv",
     r"exercises/\w+\.py|tests/exercises/stubs/\w+\.py|tests/exercises/(test_\w+|conftest)\.py",
-    r"minipeft/(\w+/)?\w+\.py|minipeft/course/runner/\w+\.py|minipeft/grading/schema\.json",
+    r"minipeft/(\w+/)?\w+\.py|minipeft/course/runner/\w+\.py|minipeft/grading/(schema\.json|page\.css)",
     r"minipeft/grading/ready/(setup\.sh|run_autograder|classroom\.yml)",
     r"minipeft/models/mini-(gpt2|llama)/(\w+\.json|model\.safetensors)",
 ]
@@ -470,7 +470,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_autograder_holds_what_grading_takes(archive, course, items, tmp_path):
     folder = unpack(archive, tmp_path)
-    assert {p.name for p in folder.iterdir()} == {"setup.sh", "run_autograder", "seed.txt", "pip.conf", "course"}
+    files = {"setup.sh", "run_autograder", "seed.txt", "only.txt", "pip.conf"}
+    assert {p.name for p in folder.iterdir()} == files | {"course"}
     assert all(os.access(folder / name, os.X_OK) for name in ("setup.sh", "run_autograder"))
     assert not os.access(folder / "course/pyproject.toml", os.X_OK)
     assert (folder / "seed.txt").read_text() == SEED + "\n"
@@ -493,26 +494,28 @@ def test_the_autograder_holds_what_grading_takes(archive, course, items, tmp_pat
 
 
 def test_the_autograder_is_said_to_be_secret(teachers, tmp_path):
-    said = autograder(teachers, tmp_path / "a.zip", SEED)
+    said = autograder(teachers, tmp_path / "a.zip", SEED, only=["3"])
+    assert "1 points in 1 exercises" in said[0]
     assert "show it to no learner" in " ".join(said) and "PIP_EXTRA_INDEX_URL=ADDRESS" in " ".join(said)
     assert SEED not in " ".join(said)
-    autograder(teachers, tmp_path / "b.zip", SEED + "\n")
+    autograder(teachers, tmp_path / "b.zip", SEED + "\n", only=["3"])
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("name", "seed", "error", "said"),
+    ("name", "seed", "only", "error", "said"),
     [
-        ("out", SEED, ValueError, "takes a zip: write .*out.zip"),
-        ("out.zip", " \n", ValueError, "one line of text"),
-        ("out.zip", "a\nb", ValueError, "one line of text"),
-        ("there.zip", SEED, FileExistsError, "nothing is overwritten"),
+        ("out", SEED, [], ValueError, "takes a zip: write .*out.zip"),
+        ("out.zip", " \n", [], ValueError, "one line of text"),
+        ("out.zip", "a\nb", [], ValueError, "one line of text"),
+        ("out.zip", SEED, ["3.1", "3.2"], ValueError, "there is no exercise 3.2"),
+        ("there.zip", SEED, [], FileExistsError, "nothing is overwritten"),
     ],
 )
-def test_an_autograder_that_cant_be_is_refused(teachers, tmp_path, name, seed, error, said):
+def test_an_autograder_that_cant_be_is_refused(teachers, tmp_path, name, seed, only, error, said):
     (tmp_path / "there.zip").write_text("mine")
     with pytest.raises(error, match=said):
-        autograder(teachers, tmp_path / name, seed)
+        autograder(teachers, tmp_path / name, seed, only=only)
     assert {p.name for p in tmp_path.iterdir()} == {"course", "there.zip"}
 
 
@@ -612,12 +615,12 @@ class TestRun:
         return grader
 
     def test_the_grader_is_told_what_to_do_and_its_result_stands(self, grader):
-        result = grader(
-            '[ -r "$6" ] && [ -d "$2" ] && [ -d "$4" ] && echo "{\\"score\\": 7, \\"output\\": \\"$*\\"}" >"$8"'
-        )
+        write = '{ [ -r "$6" ] && [ -d "$2" ] && [ -d "$4" ] && printf \'{"output": "%s"}\' "$*"; } >"$8"'
         said = "grade submission --course source/course --seed-file source/seed.txt --gradescope results/results.json"
-        assert result == {"score": 7, "output": said}
+        assert grader(write) == {"output": said}
         assert "ended with status 0" in grader.said
+        (grader.root / "source" / "only.txt").write_text("15\n16.1\n")
+        assert grader(write) == {"output": f"{said} --only 15 16.1"}
 
     @pytest.mark.parametrize(
         "script",
@@ -687,15 +690,19 @@ def test_no_script_of_the_workflow_is_made_of_what_somebody_wrote(steps):
 
 
 @needs_bash
-@pytest.mark.parametrize("secret", ["", SEED])
-def test_the_scripts_of_the_workflow_run(steps, tmp_path, secret):
+@pytest.mark.parametrize(("secret", "only"), [("", ""), (SEED, "15 16.1")])
+def test_the_scripts_of_the_workflow_run(steps, tmp_path, secret, only):
     """In folders as the runner lays them out, with programs that stand for pip and minipeft."""
     for name in ("course", "submission", "temp"):
         (tmp_path / name).mkdir()
     command(tmp_path / "bin", "python", 'echo "python $* $PIP_EXTRA_INDEX_URL" >>log')
     command(tmp_path / "bin", "minipeft", 'echo "minipeft $* ${SEED-}" >>log')
     base = {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", "RUNNER_TEMP": str(tmp_path / "temp")}
-    own = {"The course's library": {"PIP_EXTRA_INDEX_URL": "ADDRESS"}, "The seed": {"SEED": secret}}
+    own = {
+        "The course's library": {"PIP_EXTRA_INDEX_URL": "ADDRESS"},
+        "The seed": {"SEED": secret},
+        "Grade": {"ONLY": only},
+    }
     for name, step in steps.items():
         if "run" in step:
             assert set(step.get("env", {})) == set(own.get(name, {}))
@@ -708,5 +715,60 @@ def test_the_scripts_of_the_workflow_run(steps, tmp_path, secret):
     assert seed.read_text() == f"{SEED}\n" if secret else not seed.exists()
     assert (tmp_path / "log").read_text().splitlines() == [
         "python -m pip install ./course -c course/constraints.txt ADDRESS",
-        f"minipeft grade submission --course course {f'--seed-file {seed} ' if secret else ''}--github ",
+        f"minipeft grade submission --course course --github {f'--seed-file {seed} --only 15 16.1 ' if secret else ''}",
     ]
+
+
+# -- with the grader itself -------------------------------------------------------------------------------------------
+
+
+def install(folder: Path) -> None:
+    """`minipeft`, as setup.sh and the workflow install it: here it is the one under test."""
+    command(folder, "minipeft", f'PYTHONPATH={ROOT} OMP_NUM_THREADS=1 exec {sys.executable} -m minipeft.cli "$@"')
+
+
+def hand_in(folder: Path, course: Path) -> None:
+    """Five of lesson 15's six exercises right, in a repository with things that are not the learner's to change."""
+    source = (course / "solutions" / "lora.py").read_text(encoding="utf-8")
+    record.write(folder / "exercises" / "lora.py", source.replace("def lora_count(", "def lora_counts("))
+    record.write(folder / "tests" / "exercises" / "test_lora.py", "def test_lora_count(submission, cases): pass")
+    record.write(folder / "conftest.py", "raise SystemExit")
+
+
+@needs_bash
+@pytest.mark.slow
+def test_gradescope_gets_a_real_result(course, items, tmp_path):
+    autograder(ROOT, tmp_path / "a.zip", SEED, only=["15"])
+    root = tmp_path / "autograder"
+    unpack(tmp_path / "a.zip", root / "source")
+    install(root / "venv" / "bin")
+    hand_in(root / "submission", course)
+    environment = os.environ | {"AUTOGRADER_ROOT": str(root)}
+    subprocess.run(["bash", root / "source" / "run_autograder"], env=environment, check=True, timeout=300)
+    written = (root / "results" / "results.json").read_text()
+    points = {item.name: item.points for item in items if item.lesson == 15}
+    tests = json.loads(written)["tests"]
+    assert [test["max_score"] for test in tests] == list(points.values())
+    assert [test["score"] for test in tests] == [p if n != "lora_count" else 0 for n, p in points.items()]
+    assert SEED not in written
+
+
+@needs_bash
+@pytest.mark.slow
+def test_github_gets_a_real_result(bundle, course, items, steps, tmp_path):
+    """The course to grade by is a learner's bundle: the checks are in it."""
+    install(tmp_path / "bin")
+    hand_in(tmp_path / "submission", course)
+    (tmp_path / "course").symlink_to(bundle)
+    places = {name: str(tmp_path / name) for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT", "RUNNER_TEMP")}
+    own = {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", "ONLY": "15"}
+    done = subprocess.run(
+        ["bash", "-e", "-c", steps["Grade"]["run"]],
+        env=os.environ | places | own, cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    points = {item.name: item.points for item in items if item.lesson == 15}
+    full = sum(points.values())
+    assert done.returncode == 0, done.stderr
+    assert f"::notice title=Autograding complete::Points {full - points['lora_count']}/{full}" in done.stdout
+    assert "lora_count" in (tmp_path / "GITHUB_STEP_SUMMARY").read_text()
+    assert (tmp_path / "GITHUB_OUTPUT").read_text().startswith("result=")
