@@ -167,9 +167,9 @@ def zipped(data: bytes) -> Listing:
             raise Refused("files in the archive overlap, as in a zip bomb: zip the files anew")
     entries, notes = [], []
     for info in members:
-        name = zip_name(info)
-        if name.endswith("/"):
+        if info.orig_filename.endswith(("/", "\\")):  # a folder
             continue
+        name = zip_name(info)
         if fault := name_fault(name) or zip_fault(info):
             notes.append(f"{shown(name)} was not looked at: {fault}")
         else:
@@ -185,7 +185,12 @@ def zip_name(info: zipfile.ZipInfo) -> str:
             name = name.encode("cp437").decode()
         except UnicodeError:
             pass
-    return name.replace("\\", "/")
+    return tidy(name.replace("\\", "/"))
+
+
+def tidy(name: str) -> str:
+    """./a//b as a/b."""
+    return "/" * name.startswith("/") + "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 def zip_fault(info: zipfile.ZipInfo) -> str | None:
@@ -255,5 +260,5 @@ def tar_members(data: bytes) -> Iterator[tuple[str, tarfile.TarInfo, int]]:
             records = (line.partition(b" path=") for line in content.split(b"\n"))
             long_name = next((name for length, found, name in records if found and length.isdigit()), long_name)
         elif info.type not in (tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK):
-            yield long_name.decode("utf-8", "surrogateescape") if long_name else info.name, info, start
+            yield tidy(long_name.decode("utf-8", "surrogateescape") if long_name else info.name), info, start
             long_name = None

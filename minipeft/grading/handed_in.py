@@ -164,7 +164,7 @@ class Desk:
         entries = sorted((e for e in entries if not any(map(skipped, e.parts))), key=lambda e: (len(e.parts), e.name))
         self.python = [e for e in entries if e.name.casefold().endswith(".py")]
         self.notebooks = [e for e in entries if e.name.casefold().endswith(".ipynb")]
-        self.others = [e for e in entries if e not in self.python and e not in self.notebooks]
+        self.others = [e for e in entries if not e.name.casefold().endswith((".py", ".ipynb"))]
 
     def files(self) -> dict[str, Source]:
         """The source of each topic that something was handed in for."""
@@ -288,7 +288,8 @@ class Desk:
         packed = [e.name for e in self.others if e.name.casefold().endswith(PACKED)]
         if packed:
             self.notes.append(f"{listed(packed)} inside was not opened: hand in the files themselves")
-        rest = [e.name for e in (*self.python, *self.notebooks, *self.others) if e.name not in {*self._used, *packed}]
+        told = {*self._used, *packed}
+        rest = [e.name for e in (*self.python, *self.notebooks, *self.others) if e.name not in told]
         if rest:
             self.notes.append(f"{listed(rest)} {'does' if len(rest) == 1 else 'do'} not count")
 

@@ -480,6 +480,15 @@ def test_a_tar(tmp_path, format, name, mode):
     assert handed.files["lora"].text == LORA and handed.files["krona"].text == KRONA
 
 
+def test_dots_in_front_of_names(tmp_path):
+    """As `tar czf ada.tgz .` writes them."""
+    tar_of(tmp_path / "a.tgz", [(".", tarfile.DIRTYPE), ("./exercises/lora.py", LORA)])
+    zip_of(tmp_path / "a.zip", {"./": b"", "./exercises//lora.py": LORA})
+    for name in ("a.tgz", "a.zip"):
+        handed = read(tmp_path / name)
+        assert handed.files["lora"].where == "exercises/lora.py" and handed.notes == ()
+
+
 def test_links_and_devices_in_a_tar(tmp_path):
     kinds = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE)
     handed = read(tar_of(tmp_path / "a.tgz", [("lora.py", kind) for kind in kinds] + [("../krona.py", KRONA)]))
