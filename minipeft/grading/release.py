@@ -138,10 +138,11 @@ def git(root: Path, *arguments: str) -> bytes | None:
 
 
 def left_behind(root: Path) -> list[str]:
-    """A sentence about changes that are not committed, and so not in the bundle; exercises/ is the teacher's own."""
+    """A sentence about changes that are not committed, and so not in what was made, where it would hold their like."""
     changed = git(root, "diff", "-z", "--name-only", "--relative", "HEAD") or b""
     new = git(root, "ls-files", "-z", "--others", "--exclude-standard") or b""
-    names = [name for name in os.fsdecode(changed + new).split("\0") if name and not name.startswith("exercises/")]
+    tops = {pattern.split("/")[0] for pattern in HANDED_OUT} | {"Makefile", "README.md", "solutions"}
+    names = [name for name in os.fsdecode(changed + new).split("\0") if name.split("/")[0] in tops]
     return [f"not committed, and so not in it: {', '.join(sorted(names))}"] if names else []
 
 
@@ -177,8 +178,8 @@ def fresh_stubs(course: Path) -> dict[str, str]:
     """Every exercise file as it is before anything is written in it, by topic."""
     if not (course / "solutions").is_dir():
         raise FileNotFoundError(
-            f"{course} has no solutions/, from which the exercises are made: a bundle can't be made from a learner's "
-            "bundle, go to a clone of the repository"
+            "there is no solutions/, from which the exercises are made: nothing can be made from a learner's bundle, "
+            "go to a clone of the repository"
         )
     items = exercises(course)
     topics = {item.topic: (course / "solutions" / f"{item.topic}.py").read_text(encoding="utf-8") for item in items}

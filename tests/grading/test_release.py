@@ -372,7 +372,7 @@ def test_a_folder_without_git_is_released_without_what_lies_about(teachers, tmp_
 @has_git
 def test_a_clone_is_released_as_it_is_committed(teachers, tmp_path):
     commit(teachers)
-    assert len(release(teachers, tmp_path / "before")) == 1
+    assert len(release(teachers, tmp_path / "before")) == len(release(teachers, teachers / "handout.zip")) == 1
     record.write(teachers / "README.md", "# Half, changed\n")
     record.write(teachers / "lessons/data/the key.csv", "")
     record.write(teachers / "minipeft/new.py", "")
