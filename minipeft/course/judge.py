@@ -13,6 +13,7 @@ A check is a function of a submission and of `cases`:
 
 import math
 import random
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch import Tensor
 from .runner.answers import gradients
 
 TOLERANCE = 1e-5  # times the size of the expected numbers, or 1 if they are smaller
+LONGEST = 2000  # characters of one part of a message
 
 
 class Wrong(AssertionError):
@@ -32,6 +34,7 @@ class Wrong(AssertionError):
     """
 
     def __init__(self, found: str, evidence: Any, called: str = "", state: str = "wrong"):
+        found, called = shortened(found, LONGEST), shortened(called, LONGEST)
         super().__init__(found)
         self.found, self.evidence, self.called, self.state = found, evidence, called, state
         self.mistake: str | None = None
@@ -113,17 +116,34 @@ def copy(value: Any) -> Any:
     return {k: copy(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def close(a: float, b: float, tolerance: float = TOLERANCE) -> bool:
+    """The same number; up to the tolerance if one of them may be rounded."""
+    if a == b or isinstance(a, int) and isinstance(b, int):
+        return a == b
+    largest = sys.float_info.max  # a whole number may be larger: it has no float
+    return abs(a) <= largest and abs(b) <= largest and math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
+
+
 def alike(a: Any, b: Any) -> bool:
-    """Equal, and up to the tolerance where they are numbers."""
+    """The same answer: equal up to the tolerance, a list or a tuple, a number or a tensor without axes."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return a.shape == b.shape and a.dtype == b.dtype and not _tensor_fault(a, b, nan=True)
-    if isinstance(a, float) and isinstance(b, float):
-        return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE) or (math.isnan(a) and math.isnan(b))
-    if isinstance(a, (list, tuple)) and type(a) is type(b):
+    a, b = (x.item() if isinstance(x, Tensor) and not x.ndim else x for x in (a, b))
+    if is_number(a) and is_number(b):
+        return close(a, b) or (a != a and b != b)  # nan is not itself
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(map(alike, a, b))
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(alike(a[k], b[k]) for k in a)
     return type(a) is type(b) and a == b
+
+
+def shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def shapes(value: Any) -> str:
@@ -134,8 +154,11 @@ def shapes(value: Any) -> str:
         return f"tensor {tuple(value.shape)}"
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = f"({', '.join(map(shapes, value))})" if isinstance(value, tuple) else repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    if isinstance(value, int) and value.bit_length() > 1000:
+        return f"of {round(value.bit_length() * math.log10(2)):,} digits"
+    if isinstance(value, str):
+        value = value[:80]  # its quotes make it longer than that
+    return shortened(f"({', '.join(map(shapes, value))})" if isinstance(value, tuple) else repr(value), 80)
 
 
 def kind(value: Any) -> str:
@@ -166,6 +189,8 @@ def fault(got: Any, expected: Any, tolerance: float = TOLERANCE, letters: dict[i
             if found := fault(g, e, tolerance, letters):
                 return f"value {i + 1} of {len(expected)}: {found}"
         return None
+    if isinstance(expected, Tensor) and not expected.ndim and is_number(got):
+        expected = expected.item()
     if isinstance(expected, Tensor):
         if not isinstance(got, Tensor):
             return f"{kind(got)}, where a tensor of shape {tuple(expected.shape)} was expected"
@@ -178,15 +203,12 @@ def fault(got: Any, expected: Any, tolerance: float = TOLERANCE, letters: dict[i
         return _tensor_fault(got, expected, tolerance)
     if isinstance(got, Tensor) and got.ndim == 0:
         got = got.item()
-    if isinstance(expected, (bool, str)) or expected is None:
+    if not is_number(expected):
         right = type(got) is type(expected) and got == expected
+    elif isinstance(expected, int):
+        right = is_number(got) and got == expected
     else:
-        number = isinstance(got, (int, float)) and not isinstance(got, bool)
-        right = number and math.isclose(
-            got, expected, rel_tol=tolerance, abs_tol=0 if isinstance(expected, int) else tolerance
-        )
-        if number and isinstance(expected, int):
-            right = got == expected
+        right = is_number(got) and close(got, expected, tolerance)
     return None if right else f"{kind(got)}, where {shapes(expected)} was expected"
 
 
@@ -197,10 +219,11 @@ def _tensor_fault(got: Tensor, expected: Tensor, tolerance: float = TOLERANCE, n
     got64, expected64 = got.double(), expected.double()
     difference = (got64 - expected64).abs()
     if nan:
-        difference = difference.masked_fill(got64.isnan() & expected64.isnan(), 0).nan_to_num(nan=math.inf)
+        equal = (got64 == expected64) | got64.isnan() & expected64.isnan()
+        difference = difference.masked_fill(equal, 0)
     finite = expected64[expected64.isfinite()].abs()
     allowed = tolerance * max(1.0, finite.max().item() if finite.numel() else 1.0)
-    bad = (difference > allowed).nonzero()
+    bad = (~(difference <= allowed)).nonzero()  # nan is neither more nor less
     if not len(bad):
         return None
     first = tuple(bad[0].tolist())
@@ -249,3 +272,19 @@ def require(condition: bool, claim: str, observed: str, called: str = "") -> Non
     """For answers that aren't one right value.  `claim` is what should hold, `observed` what does, with its numbers."""
     if not condition:
         raise Wrong(f"{observed}; {claim}", ("claim", claim), called)
+
+
+def tensors(answer: Any, meaning: str, called: str, **expected: tuple[int, ...]) -> list[Tensor]:
+    """The parts of an answer that isn't one right value: finite numbers of fp32 in these shapes and in this order.
+
+    `meaning` says them in letters, "A (r, d_in) and B (d_out, r)".  Raises Wrong if something is missing.
+    """
+    several = isinstance(answer, (list, tuple)) and len(answer) == len(expected)
+    several = several and all(isinstance(x, Tensor) for x in answer)
+    require(several, f"{len(expected)} tensors are expected, {meaning}", f"got {kind(answer)}", called)
+    got = [tuple(x.shape) for x in answer]
+    require(got == list(expected.values()), f"{meaning} are expected", f"got {' and '.join(map(str, got))}", called)
+    for name, x in zip(expected, answer, strict=True):
+        require(x.dtype == torch.float32, f"{name} should be of torch.float32", f"{name} is of {x.dtype}", called)
+        require(bool(x.isfinite().all()), f"{name} should be finite", f"{name} has numbers that are nan or inf", called)
+    return list(answer)

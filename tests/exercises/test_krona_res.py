@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from minipeft.course.exercise import exercise
-from minipeft.course.judge import Case, Cases, Wrong, call_text, fault, require, same, same_gradients
+from minipeft.course.judge import Case, Cases, Wrong, call_text, fault, same, same_gradients, tensors
 from minipeft.gpt import GPT, MLP, Config
 from minipeft.reparametrization.krona import Kronecker
 from minipeft.reparametrization.krona_res import KronARes, ResidualKronecker
@@ -58,7 +58,7 @@ def test_krona_res(submission, cases):
         same(submission.krona_res, reference_res, **arguments)
         same_gradients(submission.krona_res, reference_res, wrt="x A B", **arguments)
         # of r it is one sum over all numbers, in which large ones of both signs cancel
-        same_gradients(submission.krona_res, reference_res, wrt="r", tolerance=1e-4, **arguments)
+        same_gradients(submission.krona_res, reference_res, wrt="r", tolerance=1e-3, **arguments)
 
 
 def reference_count(L: int, d: int, f: int, a: int, residual: bool) -> int:
@@ -151,14 +151,11 @@ def test_krona_res_widened(submission, cases):
         called = call_text("krona_res_widened", given)
         x, (d, f) = case("b t d"), (case["d"], case["f"])
         expected = mlp(x, given["up"], given["bias"], given["down"]) + x @ given["M"].T
-        answer = submission.krona_res_widened(**given)
-        three = isinstance(answer, (tuple, list)) and len(answer) == 3 and all(isinstance(z, Tensor) for z in answer)
-        require(three, "three tensors, up, bias and down, are expected", f"got {type(answer).__name__}", called)
-        shapes = [tuple(z.shape) for z in answer]
-        right = shapes == [(f + 2 * d, d), (f + 2 * d,), (d, f + 2 * d)]
-        require(right, "up (f + 2 d, d), bias (f + 2 d,) and down (d, f + 2 d) are expected", f"got {shapes}", called)
-        floats = all(z.dtype == torch.float32 for z in answer)
-        require(floats, "all three should be of torch.float32", f"got {[z.dtype for z in answer]}", called)
-        got = mlp(x, *answer)
+        answer, meaning = (
+            submission.krona_res_widened(**given),
+            "up (f + 2 d, d), bias (f + 2 d,) and down (d, f + 2 d)",
+        )
+        shapes = dict(up=(f + 2 * d, d), bias=(f + 2 * d,), down=(d, f + 2 * d))
+        got = mlp(x, *tensors(answer, meaning, called, **shapes))
         if found := fault(got, expected, 1e-4):
             raise Wrong(f"what the wider MLP makes of an x (b, t, d): {found}", ("value", got), called)

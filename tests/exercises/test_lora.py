@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from minipeft.course.exercise import exercise
-from minipeft.course.judge import require, same, same_gradients
+from minipeft.course.judge import call_text, require, same, same_gradients, tensors
 from minipeft.gpt import GPT, Config
 from minipeft.reparametrization.lora import LoRA, LowRank
 from minipeft.surgery import Parallel, trainable
@@ -77,20 +77,13 @@ def reference_init(d_out: int, d_in: int, r: int) -> tuple[Tensor, Tensor]:
 def test_lora_init(submission, cases):
     for case in cases(d_out=48, d_in=100, r=16):
         sizes = dict(d_out=case["d_out"], d_in=case["d_in"], r=case["r"])
-        called, bound = (
-            f"lora_init(d_out={sizes['d_out']}, d_in={sizes['d_in']}, r={sizes['r']})",
-            sizes["d_in"] ** -0.5,
-        )
-        answer = submission.lora_init(**sizes)
-        pair = isinstance(answer, (tuple, list)) and len(answer) == 2 and all(isinstance(v, Tensor) for v in answer)
-        require(pair, "two tensors, A and B, are expected", f"got {type(answer).__name__}", called)
-        A, B = answer
-        shapes = f"A is {tuple(A.shape)} and B is {tuple(B.shape)}"
-        require(
-            A.shape == (16, 100) and B.shape == (48, 16), "A (r, d_in) and B (d_out, r) are expected", shapes, called
-        )
-        floats = A.dtype == B.dtype == torch.float32
-        require(floats, "both should be of torch.float32", f"A is of {A.dtype} and B of {B.dtype}", called)
+        called, bound = call_text("lora_init", sizes), sizes["d_in"] ** -0.5
+
+        def drawn(sizes=sizes, called=called) -> list[Tensor]:
+            shapes = dict(A=(sizes["r"], sizes["d_in"]), B=(sizes["d_out"], sizes["r"]))
+            return tensors(submission.lora_init(**sizes), "A (r, d_in) and B (d_out, r)", called, **shapes)
+
+        A, B = drawn()
         require(bool(A.any() or B.any()), "one of the two should be random", "A and B are both zero", called)
         start = f"B A starts with numbers up to {(B @ A).abs().max():.3g}"
         require(not (B @ A).any(), "the model should start as its base", start, called)
@@ -106,8 +99,7 @@ def test_lora_init(submission, cases):
         by_rank = abs(A.abs().max() * 4 - 1) < 0.02
         require(fits or not by_rank, "its width should come from d_in, not from r", spread, called)
         require(bool(fits), normal, spread, called)
-        again = submission.lora_init(**sizes)[0]
-        require(not torch.equal(A, again), "each call should draw anew", "two calls give the same A", called)
+        require(not torch.equal(A, drawn()[0]), "each call should draw anew", "two calls give the same A", called)
 
 
 def reference_merged(W: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from minipeft import gpt
 from minipeft.course.exercise import exercise
-from minipeft.course.judge import Wrong, call_text, fault, require, same
+from minipeft.course.judge import Wrong, call_text, fault, same
 from minipeft.generate import Cache, generate
 from minipeft.gpt import GPT, Config
 
@@ -173,7 +173,4 @@ def reference_computed(p: int, n: int) -> tuple[int, int]:
 )
 def test_tokens_computed(submission, cases):
     for case in cases("p n", count=4):
-        p, n = case["p"], case["n"]
-        answer = same(submission.tokens_computed, reference_computed, p=p, n=n)
-        whole = all(type(number) is int for number in answer)
-        require(whole, "two whole numbers are expected", f"got {answer}", f"tokens_computed(p={p}, n={n})")
+        same(submission.tokens_computed, reference_computed, p=case["p"], n=case["n"])

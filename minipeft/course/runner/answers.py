@@ -34,6 +34,8 @@ def plain(value: Any, depth: int = 8) -> Any:
     if issubclass(kind, Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             value = Tensor.detach(value)
+            if value.is_nested:
+                raise TypeError("a nested tensor has no shape to compare")
             value = Tensor.to_dense(value) if value.layout is not torch.strided else value
             value = Tensor.as_subclass(Tensor.cpu(value).clone(), Tensor)
         if type(value) is Tensor:
