@@ -59,9 +59,9 @@ def nursery(control: socket.socket, limits: dict, without: tuple[str, ...]) -> N
     hidden = keep_out()
     walls = confine.settle(home, hidden, limits, without)
     groups = [str(group) for group in walls.groups]
-    tell(control, {"up": walls.up, "missing": walls.missing, "groups": groups, "home": str(home)})
     ward = Ward(home, walls, limits, hidden)
     try:
+        tell(control, {"up": walls.up, "missing": walls.missing, "groups": groups, "home": str(home)})
         while True:
             if not select.select([control], [], [], 0.1 if ward.pid else None)[0]:
                 ward.look()
@@ -208,6 +208,7 @@ def serve(parent: socket.socket) -> None:
 def main(mode: str, *rest: str) -> None:
     if mode == "fork":
         nursery(socket.socket(fileno=int(rest[0])), json.loads(rest[1]), tuple(json.loads(rest[2])))
+        os._exit(0)  # torch takes half a second to end
     else:
         parent = socket.create_connection(("127.0.0.1", int(rest[0])))
         parent.sendall(rest[1].encode())
