@@ -3,7 +3,7 @@
     OUT/grading.json        what was asked for: exercises, seed, limits, version of the checks
     OUT/results/ada.json    one result each, written as soon as it is there
     OUT/reports/ada.html    for the learner
-    OUT/index.html class.csv nbgrader.csv junit.xml    for the teacher
+    OUT/index.html class.csv nbgrader.csv junit.xml similarity.html similarity.csv    for the teacher
 
 Each worker is a process that holds the checks, with a nursery of its own.  Whatever ends a worker or all of this, what
 is written stays, and the same command goes on from there.
@@ -30,6 +30,7 @@ from .handed_in import Handed, handed_in, names, submissions
 from .nursery import Limits, Nursery
 from .page import class_page, learner_page
 from .release import course_version
+from .similarity import similar, similarity_csv, similarity_page
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,14 @@ def publish(ordered: Sequence[Result], handed: dict[str, Handed], plan: Plan) ->
     """Everything that is made of the results."""
     for result in ordered:
         write_text(plan.out / "reports" / f"{result['name']}.html", learner_page(result))
+    pairs = similar(handed, plan.root, plan.items)
     pages = {
         "class.csv": class_csv(ordered),
         "nbgrader.csv": nbgrader_csv(ordered),
         "junit.xml": junit(ordered),
-        "index.html": class_page(ordered),
+        "similarity.html": similarity_page(pairs),
+        "similarity.csv": similarity_csv(pairs),
+        "index.html": class_page(ordered, pairs),
     }
     for name, text in pages.items():
         write_text(plan.out / name, text)

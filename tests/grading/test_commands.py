@@ -65,6 +65,7 @@ def test_a_class(run, tmp_path):
     marks = tmp_path / "marks"
     assert sorted(p.name for p in marks.iterdir()) == [
         "class.csv", "grading.json", "index.html", "junit.xml", "nbgrader.csv", "reports", "results",
+        "similarity.csv", "similarity.html",
     ]  # fmt: skip
     assert sorted(p.name for p in (marks / "reports").iterdir()) == ["ada.html", "bob.html", "eve.html"]
     before = {p: p.stat().st_mtime_ns for p in (marks / "results").iterdir()}
