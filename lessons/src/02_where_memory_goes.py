@@ -235,7 +235,7 @@ draw.show(
 
 
 # %%
-def linear_keeps(x_needs, W_trains):
+def kept_by_linear(x_needs, W_trains):
     """Names of the tensors that autograd puts aside."""
     inp, W = torch.randn(5, 8, requires_grad=x_needs), torch.randn(6, 8, requires_grad=W_trains)
     names, kept = {inp.data_ptr(): "x", W.data_ptr(): "W"}, []
@@ -252,7 +252,7 @@ linears = {  # does something below wait for a gradient?  does W train?
     "frozen, above something that trains": (True, False),
     "frozen, nothing that trains below": (False, False),
 }
-draw.table([{"": where, "keeps": linear_keeps(*flags)} for where, flags in linears.items()])
+draw.table([{"": where, "keeps": kept_by_linear(*flags)} for where, flags in linears.items()])
 
 # %% [markdown]
 # $W$ lies in memory anyway, so keeping it costs nothing. **A frozen Linear does not keep its input**, and that is the
