@@ -36,7 +36,7 @@ def add(command: Callable) -> None:
     what.add_argument("path", nargs="?", type=Path, metavar="PATH", help="a .py file, a notebook, a zip or a folder")
     what.add_argument("--class", dest="folder", type=Path, metavar="DIR", help="a folder with a submission each")
     p.add_argument("--out", type=Path, metavar="DIR", help="of a class: where results, pages and tables go")
-    p.add_argument("--only", nargs="+", default=[], metavar="WHICH", help="lessons or exercises, such as 15 16.1")
+    _only(p)
     _seed(p, required=False)
     p.add_argument("--seconds", type=float, default=Limits.call_seconds, help="for one call (default: %(default)g)")
     p.add_argument("--jobs", type=int, default=2, metavar="N", help="of a class: how many at a time (default: 2)")
@@ -51,12 +51,17 @@ def add(command: Callable) -> None:
     _course(p)
     p = command("autograder", run_autograder, "make the zip that Gradescope takes as an autograder")
     p.add_argument("out", type=Path, metavar="OUT", help="a .zip")
+    _only(p)
     _seed(p, required=True)
     _course(p)
 
 
 def _course(p) -> None:
     p.add_argument("--course", metavar="DIR", help="the course's folder (default: the one around this directory)")
+
+
+def _only(p) -> None:
+    p.add_argument("--only", nargs="+", default=[], metavar="WHICH", help="lessons or exercises, such as 15 16.1")
 
 
 def _seed(p, required: bool) -> None:

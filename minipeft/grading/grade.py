@@ -11,7 +11,7 @@ import hmac
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,10 +23,11 @@ from ..course.judge import Unwritten, Wrong
 from ..course.runner.answers import Report
 from ..course.submission import refusal
 from .handed_in import Handed, Source
-from .nursery import Apart, Ended, Nursery
+from .nursery import Apart, Ended, Limits, Nursery
 from .result import clean, line
 
 PUBLIC = "public"  # the seed where a teacher gives none
+PATIENCE, HURRY = 120.0, 2.0  # seconds: after waiting so long for one submission in vain, so much for each further call
 Result = dict[str, Any]
 
 
@@ -52,15 +53,19 @@ def grade(
     Raises OSError where no process can be started at all: then nobody's work was at fault, and there is no result.
     """
     began = time.monotonic()
-    done, unreadable = [], {}
+    done, unreadable, waited = [], {}, 0.0
     for item in items:
         source = handed.files.get(item.topic)
         if source and item.topic in unreadable:
             entry = told(item, source.where, unreadable[item.topic])
         elif source:
-            entry, broken = one(item, source, nursery, seed_of(seed, item.id, source.text))
-            if broken and broken.state in ("time", "died"):  # waiting for it once is enough
-                unreadable[item.topic] = broken
+            limits = replace(nursery.limits, call_seconds=min(HURRY, nursery.limits.call_seconds))
+            limits = nursery.limits if waited < PATIENCE else limits
+            entry, broken = one(item, source, nursery, limits, seed_of(seed, item.id, source.text))
+            if entry["state"] in ("time", "died"):
+                waited += entry["seconds"]
+                if broken:  # waiting for it once is enough
+                    unreadable[item.topic] = broken
         else:
             why = handed.reason or f"there is no file {item.topic}.py, and no notebook that defines {item.name}"
             entry = told(item, f"exercises/{item.topic}.py", Wrong(why, "none", "", "missing"))
@@ -105,10 +110,12 @@ def result(handed: Handed, entries: list[dict[str, Any]], nursery: Nursery, cour
     }
 
 
-def one(item: Exercise, source: Source, nursery: Nursery, seed: int) -> tuple[dict[str, Any], Wrong | None]:
+def one(
+    item: Exercise, source: Source, nursery: Nursery, limits: Limits, seed: int
+) -> tuple[dict[str, Any], Wrong | None]:
     """An exercise's entry; and the refusal, if it is the file as a whole that can't be used."""
     began, broken = time.monotonic(), None
-    with nursery.child(item.imports) as child:
+    with nursery.child(item.imports, limits) as child:
         submission = Apart(child, source.text, source.where)
         report = reading(submission)
         if report["state"] == "read":

@@ -154,13 +154,15 @@ class Nursery:
         self.control, self.process, self.walls = None, None, {}
 
     @contextlib.contextmanager
-    def child(self, imports: tuple[str, ...] = ()) -> Iterator["Child"]:
+    def child(self, imports: tuple[str, ...] = (), limits: Limits | None = None) -> Iterator["Child"]:
         """A fresh one; when the block is left it is gone, with all that came from it.
 
         imports    packages that hold answers, and may be imported all the same
+        limits     of time, other than the nursery's
         """
         child = Forked(self, imports) if self.fork else Spawned(self, imports)
         try:
+            child.limits = limits or self.limits
             yield child
         finally:
             child.end()

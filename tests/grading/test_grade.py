@@ -114,3 +114,15 @@ def test_one_that_nobody_can_grade_has_a_result(course, nursery, tmp_path):
     )
     jsonschema.validate(result, results.schema())
     assert result["points"] == 0 and {entry["state"] for entry in result["exercises"]} == {"died"}
+
+
+def test_who_kept_the_grader_waiting_for_long_gets_less_patience(course, nursery, tmp_path, monkeypatch):
+    """Right work that follows still passes."""
+    monkeypatch.setattr("minipeft.grading.grade.PATIENCE", 1.0)
+    monkeypatch.setattr("minipeft.grading.grade.HURRY", 0.5)
+    items = exercises(course)
+    loops = "def double(x):\n    while True: pass\ndef halve(x, n):\n    while True: pass\n"
+    result = grade(handed_in(hand_in(tmp_path / "ada", small=loops, other=OTHER), items), items, nursery, "1234")
+    first, second, right = result["exercises"]
+    assert first["state"] == second["state"] == "time" and first["seconds"] > 2 > second["seconds"] > 0.5
+    assert right["state"] == "passed"
