@@ -183,7 +183,9 @@ def fault(got: Any, expected: Any, tolerance: float = TOLERANCE, letters: dict[i
     `letters` names the sizes that are known, {3: "d_in"}.
     """
     if isinstance(expected, (list, tuple)):
-        if not isinstance(got, (list, tuple)) or len(got) != len(expected):
+        if not isinstance(got, (list, tuple)):
+            return f"{kind(got)}, where a list or a tuple of {len(expected)} values was expected"
+        if len(got) != len(expected):
             return f"{kind(got)}, where {len(expected)} values were expected"
         for i, (g, e) in enumerate(zip(got, expected, strict=True)):
             if found := fault(g, e, tolerance, letters):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from minipeft.course.exercise import Exercise, exercises
-from minipeft.course.judge import Wrong
+from minipeft.course.judge import Wrong, alike, fault
 from minipeft.course.runner.answers import Report
 from minipeft.course.submission import Asked, Submission
 
@@ -31,10 +31,6 @@ SEED = 1
 @cache
 def worked(topic: str) -> Submission:
     return Submission.load(ROOT / "solutions" / f"{topic}.py")
-
-
-def parts(value: Any) -> list:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 # -- odd answers ------------------------------------------------------------------------------------------------------
@@ -97,7 +93,7 @@ OF_ANY = {
     "nudged": nudged,
     "nothing": lambda x: None,
     "as text": str,
-    "as a tensor of text": lambda x: list(str(x)),
+    "letter by letter": lambda x: list(str(x)),
 }
 OF_TENSORS = {
     "one axis more": lambda x: x[None],
@@ -297,6 +293,14 @@ def test_odd_arguments_afterwards_are_refused(what):
     assert "changed" in item.judge(After(), SEED).found
 
 
+def test_nan_and_infinity_are_compared():
+    odd = torch.tensor([math.nan, math.inf, 1.0])
+    assert alike(odd, odd.clone()) and not alike(odd, torch.ones(3)) and not alike(odd, -odd)
+    assert alike(math.nan, math.nan) and alike(math.inf, math.inf) and not alike(math.inf, -math.inf)
+    assert fault(torch.ones(3), odd) and fault(odd, odd) and fault(1.0, math.nan) and fault(math.nan, math.nan)
+    assert not alike(10**400, 10**400 + 1) and not alike(10**400, 0.5) and fault(10**400, 0.5) and fault(0.5, 10**400)
+
+
 def test_a_long_message_is_cut():
     def long(*_: Any) -> None:
         raise ValueError("x" * 10**6)
@@ -431,6 +435,22 @@ def test_unusual_right_answers_pass(item, quick):
     function = worked(item.topic).function(item.name)
     for what, change in UNUSUAL.items():
         assert item.attempt(Submission({item.name: change(function)}), SEED) is None, what
+
+
+def gives_floats(item: Exercise) -> bool:
+    return "float" in str(worked(item.topic).function(item.name).__annotations__["return"])
+
+
+@pytest.mark.parametrize("item", [*filter(gives_floats, EXERCISES)], ids=lambda item: item.id)
+def test_floats_may_be_computed_in_fp32(item, quick):
+    """The numbers that come in, as tensors of fp32 hold them."""
+    function = worked(item.topic).function(item.name)
+
+    def rounded(*args: Any) -> Any:
+        return function(*over(args, lambda x: torch.tensor(x).item() if isinstance(x, float) else x))
+
+    for seed in range(20):
+        assert item.attempt(Submission({item.name: rounded}), seed) is None, seed
 
 
 @pytest.mark.parametrize("name", ["lora_count", "lora_gradients", "ipt_explained"])
