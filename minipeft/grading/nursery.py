@@ -302,7 +302,7 @@ class Forked(Child):
 
     def _why(self) -> Report:
         try:
-            how = self.nursery._order({"do": "end"})
+            how = self.nursery._order({"do": "end", "grace": 0.5})  # it has just closed its line: it is about to end
         except OSError:
             return died("the process that runs submissions was ended: no answer may do that")
         return died(why(how["status"], how["over"], self.limits))
@@ -315,7 +315,7 @@ class Forked(Child):
         os.close(self.printed)
         if self.nursery.process:
             with contextlib.suppress(OSError):
-                self.nursery._order({"do": "end"})
+                self.nursery._order({"do": "end", "grace": 0.02})
 
 
 class Spawned(Child):
@@ -367,9 +367,11 @@ class Spawned(Child):
 def why(status: str, over: str, limits: Limits) -> str:
     """A child's end, in a sentence."""
     if over == "processes":
-        return f"it started more than {limits.processes} processes"
+        return f"it started as many as {limits.processes} processes"
     if over == "disk":
         return f"it wrote more than {limits.disk_bytes // MiB} MiB to files"
+    if status == "exit 70":  # of our own doing, see runner/__main__.py
+        return "what runs the answer failed with it: was a part of Python or torch replaced?"
     if status.startswith("exit"):
         return f"the process ended by itself ({status}) before it answered: os._exit and the like don't belong here"
     if status == "SIGSEGV":
@@ -399,7 +401,7 @@ class Apart(Asked):
                 return opened
             nonce = secrets.token_hex(8)
             answer = self._child.ask({"nonce": nonce, "name": name, "arguments": arguments, "wrt": wrt})
-            return checked(answer, nonce, arguments, wrt)
+            return checked(answer, STATES, nonce, arguments, wrt)
         except Ended as end:
             return end.report
 
@@ -407,16 +409,22 @@ class Apart(Asked):
         """Whether the file could be read: {"state": "read"}, or what is wrong.  Raises Ended."""
         if self._opened is None:
             order = {"text": self._text.decode("latin-1"), "where": self.where, "allowed": self._child.imports}
-            self._opened = checked(self._child.ask(order), None, {}, None)
+            self._opened = checked(self._child.ask(order), ("read", "broken"))
         return self._opened
 
 
-STATES = ("read", "value", "unwritten", "broken", "missing", "error", "type")
+STATES = ("value", "unwritten", "broken", "missing", "error", "type")
 
 
-def checked(answer: Any, nonce: str | None, arguments: dict[str, Any], wrt: list[str] | None) -> Report:
+def checked(
+    answer: Any,
+    states: tuple[str, ...],
+    nonce: str | None = None,
+    arguments: dict[str, Any] = {},  # noqa: B006  never written to
+    wrt: list[str] | None = None,
+) -> Report:
     """The answer, if it has the form of one: whoever wrote it, it can be judged.  Raises Ended if not."""
-    good = isinstance(answer, dict) and answer.get("state") in STATES and answer.get("nonce") == nonce
+    good = isinstance(answer, dict) and answer.get("state") in states and answer.get("nonce") == nonce
     if good and answer["state"] == "value":
         after = answer.get("after")
         good = "value" in answer and isinstance(after, dict) and (wrt is not None or after.keys() == arguments.keys())

@@ -6,7 +6,7 @@
 On the socket, one order at a time, each a line of JSON with an answer:
 
     {"do": "start", "allowed": [...]} + two descriptors    a child; it gets the descriptors: a socket to the parent, a pipe for what it prints
-    {"do": "end"}                         end it and all that came from it -> {"status": "...", "over": "..."}
+    {"do": "end", "grace": seconds}       end it and all that came from it -> {"status": "...", "over": "..."}
 """  # noqa: E501
 
 import contextlib
@@ -54,8 +54,6 @@ def nursery(control: socket.socket, limits: dict, without: tuple[str, ...]) -> N
     """Serve until the parent is gone; then nothing is left: no process, no file."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent ends us
     home = Path(tempfile.mkdtemp(prefix="minipeft-"))
-    work = home / "work"
-    work.mkdir()
     hidden = keep_out()
     walls = confine.settle(home, hidden, limits, without)
     groups = [str(group) for group in walls.groups]
@@ -73,7 +71,7 @@ def nursery(control: socket.socket, limits: dict, without: tuple[str, ...]) -> N
             if order["do"] == "start":
                 tell(control, ward.start(control, tuple(order["allowed"]), descriptors))
             else:
-                tell(control, ward.end())
+                tell(control, ward.end(order["grace"]))
     finally:
         ward.end()
         confine.remove(home)
@@ -94,7 +92,6 @@ class Ward:
     def start(self, control: socket.socket, allowed: tuple[str, ...], descriptors: list[int]) -> dict:
         self.over = ""
         work = self.home / "work"
-        confine.remove(work)
         work.mkdir()
         rules = self.walls.landlock(allowed) if self.walls.landlock else None
         try:
@@ -141,30 +138,32 @@ class Ward:
 
     def look(self) -> None:
         """Too many processes, or too much written: end it.  The kernel's own limits don't count these everywhere."""
-        if len(confine.descendants(os.getpid())) > self.limits["processes"]:
+        if len(confine.descendants(os.getpid())) >= self.limits["processes"]:
             self.over = "processes"
         elif confine.size(self.home, self.limits["disk_bytes"]) > self.limits["disk_bytes"]:
             self.over = "disk"
         if self.over:
             self._kill()
 
-    def end(self) -> dict:
-        """Kill what is left; how the child had ended, if it had."""
-        status = self._kill() if self.pid else ""
+    def end(self, grace: float = 0) -> dict:
+        """Kill what is left; how the child had ended, if it had within so many seconds."""
+        status = self._kill(grace) if self.pid else ""
         self.pid = None
-        confine.remove(self.home / "work")
+        os.chmod(self.home, 0o700)
+        for each in list(self.home.iterdir()):  # the next one finds nothing of this one, not even beside its folder
+            confine.remove(each)
         return {"status": status, "over": self.over}
 
-    def _kill(self) -> str:
+    def _kill(self, grace: float = 0) -> str:
         """Until nothing is left that came from us: what loses its parent becomes our child."""
         status = ""
-        deadline = time.monotonic() + 0.02  # a child that has just closed its socket is about to end by itself
+        deadline = time.monotonic() + grace
         while True:
             try:
                 pid, code = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return status
-            if pid == self.pid:
+            if pid == self.pid and not status:
                 code = os.waitstatus_to_exitcode(code)
                 code = code if code <= 128 else 128 - code  # as the one that waited for it passes it on
                 status = f"exit {code}" if code >= 0 else signal_name(-code)
@@ -173,7 +172,7 @@ class Ward:
                     for each in confine.descendants(os.getpid()) or [self.pid]:
                         with contextlib.suppress(ProcessLookupError, PermissionError):
                             os.kill(each, signal.SIGKILL)
-                    status = status or "killed"
+                    status = status or "killed"  # whatever the kernel says of it now
                 time.sleep(0.001)
 
 

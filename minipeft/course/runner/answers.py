@@ -186,5 +186,6 @@ class Answers:
 
     def _line(self, error: BaseException) -> str:
         """The last line of the learner's own that the error passed through."""
-        mine = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == self.file]
+        trace = BaseException.__traceback__.__get__(error)  # a learner's class may have another
+        mine = [f for f in traceback.extract_tb(trace) if f.filename == self.file]
         return f" ({self.where}, line {mine[-1].lineno}: {mine[-1].line})" if mine else ""
