@@ -1,11 +1,15 @@
 """The split: a child answers as a call in this process does, holds nothing of the course, and ends with all it made."""
 
+import contextlib
 import os
+import sys
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import safetensors.torch as safetensors
 import torch
 
 import minipeft
@@ -73,6 +77,23 @@ GARBLED = [
 def test_garbled_messages_are_refused(text):
     with pytest.raises(wire.Garbled):
         wire.unpack(text, b"")
+
+
+def test_few_bytes_do_not_become_many_values():
+    """Nor a long time: this is read by the process that everything depends on."""
+    numbers = safetensors.save({"0": torch.zeros(1000)})
+    assert wire.unpack(b'{"tensor": "0"}', numbers).shape == (1000,)
+    for text in (
+        b'{"list": [{"tensor": "0"}, {"tensor": "0"}]}',
+        b'{"list": [' + b",".join([b"0"] * wire.VALUES) + b"]}",
+        b'{"dict": [' + b",".join(b"[%d, 0]" % (i * (2**61 - 1)) for i in range(50_000)) + b"]}",
+    ):
+        with pytest.raises(wire.Garbled):
+            wire.unpack(text, numbers)
+    with pytest.raises(wire.Garbled):
+        wire.unpack(b"0", safetensors.save({str(i): torch.zeros(0) for i in range(20_000)}))
+    with pytest.raises(ValueError, match="more than 10,000 values"):
+        wire.pack([0] * wire.VALUES)
 
 
 def test_garbled_tensors_are_refused():
@@ -214,6 +235,88 @@ def test_too_many_processes_and_too_many_files(nursery):
     assert confine.descendants(nursery.process.pid) == []
     text = "def f():\n    for i in range(10**6):\n        open(str(i), 'w').write('x' * 10**6)"
     assert "it wrote more than" in found(nursery, text)
+
+
+def test_nothing_goes_from_one_exercise_to_the_next(nursery):
+    text = """
+import os
+def f():
+    there = os.listdir(".."), os.listdir(".")
+    os.mkdir("../note")
+    os.rename("../work", "../elsewhere")
+    os.symlink("/", "../work")
+    return [*map(sorted, there)]
+"""
+    for _ in range(2):
+        assert found(nursery, text) == [["work"], []]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_nursery_that_is_killed_leaves_nothing(tmp_path, monkeypatch):
+    """Not even an endless loop in a namespace of its own, nor what was started beside it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with Nursery(QUICK) as nursery:
+        if not {"process namespace", "control group"} & set(nursery.isolation["layers"]):
+            pytest.skip("neither a process namespace nor a control group here")
+        with nursery.child() as child:
+            text = b"import os\nos.fork()\nos.setsid()\nwhile True: pass"
+            with pytest.raises(Ended, match="was ended"):
+                threading.Timer(0.3, nursery.process.kill).start()
+                Apart(child, text, "x.py").open()
+    deadline = time.monotonic() + 5
+    while (left := of_folder(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not left and not list(tmp_path.iterdir())
+
+
+def of_folder(temporary):
+    """Processes that were started with this folder for temporary files."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            found += [path] * (
+                f"TMPDIR={temporary}".encode() in path.read_bytes() and path.parent.name != str(os.getpid())
+            )
+    return found
+
+
+def test_hidden_packages_are_hidden_wherever_they_lie(tmp_path, monkeypatch):
+    for name in ("peft/tuners/lora.py", "torch/nn.py", "dist-packages/minipeft/gpt.py", "dist-packages/numpy.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr("sys.path", [str(tmp_path), str(tmp_path / "dist-packages")])
+    rights = confine.readable([tmp_path / "peft", tmp_path / "dist-packages" / "minipeft"], [])
+    readable = {str(path.relative_to(tmp_path)) for path, what in rights.items() if what & confine.READ_FILE and
+                path.is_relative_to(tmp_path)}  # fmt: skip
+    assert readable == {"torch", "dist-packages/numpy.py"}
+
+
+def test_anything_can_be_removed(tmp_path):
+    for way in ("deep", "shut", "link", "file"):
+        folder = tmp_path / way
+        if way == "link":
+            (tmp_path / "kept").mkdir()
+            (tmp_path / "kept" / "file").write_text("x")
+            folder.symlink_to(tmp_path / "kept")
+        elif way == "file":
+            folder.write_text("x")
+        else:
+            folder.mkdir()
+            handle = os.open(folder, os.O_RDONLY)
+            for _ in range(3000 if way == "deep" else 3):
+                os.mkdir("d", dir_fd=handle)
+                os.close(os.open("a\nb", os.O_CREAT, dir_fd=handle))
+                os.symlink("/", "root", dir_fd=handle)
+                inner = os.open("d", os.O_RDONLY, dir_fd=handle)
+                if way == "shut":
+                    os.fchmod(handle, 0)
+                os.close(handle)
+                handle = inner
+            os.close(handle)
+            assert confine.size(folder, 64 << 20) > 64 << 20 or way != "deep"
+        confine.remove(folder)
+        assert sorted(p.name for p in tmp_path.iterdir()) in ([], ["kept"])
+    assert (tmp_path / "kept" / "file").exists()
 
 
 def test_a_nursery_that_is_killed_is_replaced(nursery):
