@@ -161,7 +161,8 @@ def work(missing: dict[str, Path], plan: Plan, workers: int) -> Iterator[tuple[s
         jobs.put((*job, 1))
     news: Queue = Queue()
     stop = threading.Event()
-    threads = [threading.Thread(target=tend, args=(jobs, news, plan, stop), daemon=True) for _ in range(workers)]
+    staff: list[Worker] = []
+    threads = [threading.Thread(target=tend, args=(jobs, news, plan, staff, stop), daemon=True) for _ in range(workers)]
     for thread in threads:
         thread.start()
     try:
@@ -172,11 +173,13 @@ def work(missing: dict[str, Path], plan: Plan, workers: int) -> Iterator[tuple[s
             yield name, result
     finally:
         stop.set()
+        for worker in list(staff):
+            worker.dismiss()
         for thread in threads:
             thread.join(30)
 
 
-def tend(jobs: Queue, news: Queue, plan: Plan, stop: threading.Event) -> None:
+def tend(jobs: Queue, news: Queue, plan: Plan, staff: list["Worker"], stop: threading.Event) -> None:
     """One worker after the other, until there is nothing to do."""
     worker = None
     try:
@@ -185,11 +188,14 @@ def tend(jobs: Queue, news: Queue, plan: Plan, stop: threading.Event) -> None:
                 name, path, attempt = jobs.get_nowait()
             except Empty:
                 return
-            worker = worker or Worker(plan)
-            if worker.grade(name, path):
+            if not worker:
+                staff.append(worker := Worker(plan))
+            if not stop.is_set() and worker.grade(name, path):
                 with contextlib.suppress(ValueError):  # a result that is none is no result
                     news.put((name, results.read(plan.result(name))))
                     continue
+            if stop.is_set():
+                return
             worker = worker.close()
             if attempt == 1:
                 jobs.put((name, path, 2))
@@ -227,7 +233,7 @@ class Worker:
             raise OSError("a process that grades submissions does not start; what it said stands above")
 
     def _tell(self, order: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # it has ended, or is dismissed
             self.process.stdin.write(json.dumps(order) + "\n")
             self.process.stdin.flush()
 
@@ -242,9 +248,13 @@ class Worker:
             raise OSError(answer["failed"])
         return True
 
-    def close(self) -> None:
+    def dismiss(self) -> None:
+        """It ends, whatever it is at."""
         with contextlib.suppress(OSError):
             self.process.stdin.close()
+
+    def close(self) -> None:
+        self.dismiss()
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
