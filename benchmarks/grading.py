@@ -122,9 +122,6 @@ def killed(process: subprocess.Popen, out: Path, at: int) -> tuple[int, float]:
                 os.waitpid(pid, os.WNOHANG)
         if late is None and time.monotonic() > began + 2:
             late = len(left)
-            for pid in left:
-                with suppress(OSError):
-                    print("still there:", Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode())
         time.sleep(0.02)
     return late or 0, time.monotonic() - began
 
@@ -309,6 +306,109 @@ def write(file: Path, part: str, lines: Sequence[tuple[str, str, Any]]) -> None:
         out.writerows(rest + new)
 
 
+ABOUT = """# Grading, measured
+
+Made by `python benchmarks/grading.py`, on {machine}: nothing else ran on the machine meanwhile. The walls that
+stood around each child: {walls}.
+
+## A class of {submissions}
+
+Of each exercise, a made-up submission has the worked answer, the stub, one of the known wrong answers, or a hostile
+function (an endless loop, a fork bomb, a forged report, ...), so the right mark of each is known beforehand. All {all}
+exercises of the course are asked for; what a submission does not hold is missing, and costs nothing.
+
+{kinds}
+
+All of them in one batch (`minipeft grade --class`, two workers), and again into another folder, with `kill -9` of the
+process that coordinates after a third and after two thirds of the results:
+
+{batch}
+
+Memory is read ten times a second in `/proc/PID/smaps_rollup` of every process of the batch. The first number adds up
+what each of them holds, and counts what they share, torch's libraries for the most part, once for each; the second
+shares that out. The copies that a fork bomb makes of itself swell the first; a memory bomb, which may take 2 GB before
+it is refused, is in both.
+
+## One submission
+
+A whole right one, all {all} exercises, takes {alone} s with the start of the program. Of each of its exercises:
+
+{pieces}
+
+A child's start is the fork, its walls, and reading the learner's file; its end lasts until nothing that came from it is
+left. A call goes there and back: its arguments, what the learner's function computes, and the answer. Judging is what
+the parent does: inputs, the right answers, comparison.
+
+## 32 small cases
+
+Graded by plain pytest as many courses use it (the tests import what was handed in, expected values are computed before
+the call, a JUnit report is read; 20 seconds for the run, memory limited), and by `minipeft grade --class`, all in one
+batch. A right mark is that of the functions that are right: a hostile one costs its own points and no others.
+
+{cases}
+
+{sums} The pytest side is as fair as we could make it: a newer or a stricter set-up
+(inputs drawn anew, a container for each run, one process for each test) mends some rows. Rows that need the learner's
+code and the score in one process stay.
+"""
+
+
+def rows(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    table = [heads, ["---", *["---:"] * (len(heads) - 1)], *lines]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in table)
+
+
+def page(file: Path) -> str:
+    lines = read(file)
+    found = {line["name"]: line["value"] for line in lines if line["part"] == "batch"}
+    kinds = ["whole", "stubs", "partial", "wrong", "hostile"], ["folder", "zip", "file", "notebook"]
+    counts = [*((f"kind {kind}", found[f"of kind {kind}"]) for kind in kinds[0])]
+    counts += [(f"as {form}", found[f"as {form}"]) for form in kinds[1]]
+    measured = {
+        "seconds, all": "seconds in all",
+        "seconds, a submission": "seconds for each",
+        "exercises that ran": "exercises that ran, each in a child of its own",
+        "peak memory, MB, resident": "most memory, MB, shared pages once for each process",
+        "peak memory, MB, proportional": "most memory, MB, shared pages shared out",
+        "marks as expected": f"submissions with the right mark in every exercise, of {found['submissions']}",
+        "of these, with their own hint": f"known wrong answers with their own hint, of {found['known wrong answers']}",
+    }
+    for k in (1, 2):
+        measured |= {
+            f"results after kill {k}": f"results after kill {k}",
+            f"processes left two seconds after kill {k}": f"processes left two seconds after kill {k}",
+            f"seconds until none is left after kill {k}": f"seconds until none was left, kill {k}",
+        }
+    measured |= {
+        "lost": "results lost",
+        "graded twice": "submissions graded twice",
+        "results that differ after the kills": "results that differ from those without a kill, in more than times",
+        "temporary files left": "temporary files left",
+    }
+    parts = ("a child's start", "a call", "judging", "a child's end")
+    pieces = [(part, found[f"ms, {part}, median"], found[f"ms, {part}, 5% and 95%"]) for part in parts]
+    cases = {(line["name"], line["grader"]): line["value"] for line in lines if line["part"] == "baseline"}
+    names = list(dict.fromkeys(name for name, _ in cases))
+    table = [(name, cases[name, "pytest"], cases[name, "minipeft"]) for name in names]
+    return ABOUT.format(
+        machine=next(line["machine"] for line in lines if line["part"] == "batch"),
+        walls=found["walls"],
+        submissions=found["submissions"],
+        all=int(found["exercises"]) // int(found["submissions"]),
+        kinds=rows(["submissions", "number"], counts),
+        batch=rows(["measured", ""], [(label, found[name]) for name, label in measured.items() if name in found]),
+        alone=found["one whole submission, seconds"],
+        pieces=rows(["ms", "median", "5% and 95%"], pieces),
+        cases=rows(["case", "plain pytest", "minipeft grade"], table),
+        sums=" ".join(f"{who}: {counted([cases[name, who] for name in names])}." for who in GRADERS),
+    )
+
+
+def counted(verdicts: Sequence[str]) -> str:
+    right, none = verdicts.count("right"), verdicts.count("no result")
+    return f"{right} right marks, {len(verdicts) - right - none} wrong ones, {none} without a result"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("batch", "baseline", "page"))
@@ -320,6 +420,7 @@ def main() -> None:
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if args.what == "page":
+        PAGE.write_text(page(args.file), encoding="utf-8")
         return
     if args.what == "batch":
         lines = (
