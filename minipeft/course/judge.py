@@ -155,7 +155,7 @@ def shapes(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, int) and value.bit_length() > 1000:
-        return f"of {round(value.bit_length() * math.log10(2)):,} digits"
+        return f"of {int(value.bit_length() * math.log10(2)) + 1:,} digits"
     if isinstance(value, str):
         value = value[:80]  # its quotes make it longer than that
     return shortened(f"({', '.join(map(shapes, value))})" if isinstance(value, tuple) else repr(value), 80)
