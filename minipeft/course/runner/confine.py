@@ -273,10 +273,10 @@ def check_seccomp() -> bool:
 def filter_calls() -> None:
     """A program for the kernel: each instruction is (code, jump if true, jump if false, operand)."""
     machine, calls = CALLS[platform.machine()]
-    load, equal, atleast, result = 0x20, 0x15, 0x35, 0x06
+    load, equal, at_least, result = 0x20, 0x15, 0x35, 0x06
     kill, refuse, allow = 0x80000000, 0x00050001, 0x7FFF0000  # refused: EPERM
     program = [(load, 0, 0, 4), (equal, 1, 0, machine), (result, 0, 0, kill), (load, 0, 0, 0)]
-    program += [(atleast, len(calls) + 1, 0, 0x40000000)]  # another numbering of the same calls
+    program += [(at_least, len(calls) + 1, 0, 0x40000000)]  # another numbering of the same calls
     program += [(equal, len(calls) - i, 0, n) for i, n in enumerate(calls)]
     program += [(result, 0, 0, allow), (result, 0, 0, refuse)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
