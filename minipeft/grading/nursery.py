@@ -102,6 +102,8 @@ class Nursery:
 
     def _start(self) -> None:
         self.close()
+        if confine.LINUX:  # nobody reads the seeds from our memory, not even a process of the same user
+            confine.prctl(confine.DUMPABLE, 0)
         self.control, theirs = socket.socketpair()
         command = self._command("fork", str(theirs.fileno()), json.dumps(asdict(self.limits)), json.dumps(self.without))
         self.process = subprocess.Popen(

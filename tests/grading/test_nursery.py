@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -371,3 +372,31 @@ def test_no_answer_is_lost_to_a_seed_in_the_environment(monkeypatch):
     with Nursery(QUICK) as nursery:
         assert found(nursery, "import os\ndef f(): return os.environ.get('MINIPEFT_SECRET')") is None
     assert os.environ["MINIPEFT_SECRET"] == "x"
+
+
+@pytest.mark.skipif(not confine.LINUX, reason="/proc is Linux's")
+def test_the_graders_memory_cant_be_read():
+    """By a process of the same user without privileges, such as a child where no wall could be built."""
+    program = """
+import os
+import torch
+from minipeft.course.runner import confine
+from minipeft.grading.nursery import Nursery
+os.setresuid(60001, 60001, 60001) if os.getuid() == 0 else None
+confine.prctl(confine.DUMPABLE, 1)
+def readable():
+    pid = os.getpid()
+    child = os.fork()
+    if not child:
+        try: open(f"/proc/{pid}/mem", "rb").close()
+        except PermissionError: os._exit(3)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+before = readable()
+nursery = Nursery()
+try: nursery._start()
+except OSError: pass  # as this user may not read Python
+print(before, readable())
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert said.stdout == "True False\n", said.stderr
