@@ -21,6 +21,7 @@ from tests.grading.small import OTHER, SMALL, hand_in, small_course
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(call_seconds=2)
 WRONG = SMALL.replace("2 * x", "x ** 2")
+pytestmark = pytest.mark.xdist_group("batch")  # one class for several of these tests
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 
 

@@ -400,3 +400,16 @@ print(before, readable())
 """
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert said.stdout == "True False\n", said.stderr
+
+
+@pytest.mark.skipif(not confine.LINUX, reason="numbers of Linux")
+@pytest.mark.parametrize("without", [(), ("seccomp",), ("process namespace",)])
+def test_no_memory_is_shared_with_the_next_exercise(without):
+    """System V's shared memory stays when its process is gone; either wall is enough."""
+    text = "import ctypes\ndef f(flags): return ctypes.CDLL(None).shmget(4711, 4096, flags)"
+    with Nursery(QUICK, without) as nursery:
+        if not {"seccomp", "process namespace"} & set(nursery.isolation["layers"]):
+            pytest.skip("neither wall is offered here")
+        made = found(nursery, text, flags=0o1600)
+        assert (made >= 0) == ("seccomp" in without)
+        assert found(nursery, text, flags=0o600) == -1

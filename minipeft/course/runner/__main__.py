@@ -116,7 +116,7 @@ class Ward:
         if confine.LINUX:  # here and below: each fork begins without it
             confine.prctl(confine.DEATH_SIGNAL, signal.SIGKILL)
         if "process namespace" in self.walls.up:
-            confine.system("unshare", confine.NEW_PID)
+            confine.system("unshare", confine.NEW_PID | confine.NEW_IPC)
             if first := os.fork():  # we only wait for it; it is the first process of its namespace, and its last
                 os.close(answers)
                 os.close(printed)
