@@ -46,14 +46,15 @@ clean:
 
 JOBS ?= 2
 
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 .PHONY: quick lint unit checks notebooks mutants lessons
 
 test: lint unit checks notebooks
 
 quick: lint
-	$(PYTEST) tests --ignore=tests/exercises -m 'not slow'
+	$(PYTEST) tests --ignore=tests/exercises --ignore=tests/grading -m 'not slow'
+	$(PYTEST) --dist loadfile tests/grading -m 'not slow'
 
 lint: .venv/ready
 	$(BIN)/ruff check
@@ -61,7 +62,8 @@ lint: .venv/ready
 	$(BIN)/codespell README.md CONTRIBUTING.md docs lessons/src minipeft solutions tests benchmarks
 
 unit: .venv/ready
-	$(PYTEST) tests --ignore=tests/exercises
+	$(PYTEST) tests --ignore=tests/exercises --ignore=tests/grading
+	$(PYTEST) --dist loadfile tests/grading     # its files grade a class, or make a bundle, once for all their tests
 
 checks: .venv/ready
 	$(PYTEST) tests/exercises

@@ -21,7 +21,6 @@ from tests.grading.small import OTHER, SMALL, hand_in, small_course
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(call_seconds=2)
 WRONG = SMALL.replace("2 * x", "x ** 2")
-pytestmark = pytest.mark.xdist_group("batch")  # one class for several of these tests
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 
 
@@ -228,7 +227,10 @@ def test_ctrl_c_keeps_what_is_there(course, folder, tmp_path):
     hand_in(folder / "zed", small="def double(x):\n    while True: pass\n")
     out = tmp_path / "marks"
     command = [sys.executable, "-m", "minipeft.cli", "grade", "--class", folder, "--out", out, "--course", course]
-    run = subprocess.Popen([*command, "--jobs", "1"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        [*command, "--jobs", "1"], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background ignores Ctrl-C
+    )  # fmt: skip
     while run.poll() is None and not (out / "results" / "nobody.json").exists():
         time.sleep(0.02)
     time.sleep(0.5)  # zed's loop is running

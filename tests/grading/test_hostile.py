@@ -37,7 +37,7 @@ FREE = [case.name for case in CASES if not case.needs and not case.make and case
 REPEATED = ["flaky", "flaky_by_numpy", "flaky_by_torch", "right_random_beside", "optimised", "debug"]
 SLOW_START = ["right", "endless_in_a_call", "hard_exit_when_read"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]  # one class for all of it
+pytestmark = pytest.mark.slow
 
 if os.name == "nt":
     pytest.skip("a class is graded with fork", allow_module_level=True)

@@ -29,9 +29,6 @@ ROOT = Path(__file__).parents[2]
 READY = ROOT / "minipeft" / "grading" / "ready"
 
 
-pytestmark = pytest.mark.xdist_group("release")  # one bundle for all of it
-
-
 @pytest.fixture(scope="module")
 def course() -> Iterator[Path]:
     """This repository as it is committed."""
