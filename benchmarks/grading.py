@@ -1,10 +1,11 @@
 """How long grading takes, what it needs, and whether every mark is right: docs/grading_measured.md.
 
     python benchmarks/grading.py batch       200 made-up submissions, at once; and again with two `kill -9` in between
+    python benchmarks/grading.py one         a whole right submission, and where its time goes
     python benchmarks/grading.py baseline    32 small cases, graded by a plain pytest autograder and by ours
     python benchmarks/grading.py page        the page, of all lines in benchmarks/grading.csv
 
-Linux only: processes and memory are counted in /proc.  The first two replace their own lines of the file.
+Linux only: processes and memory are counted in /proc.  The first three replace their own lines of the file.
 """
 
 import argparse
@@ -163,11 +164,10 @@ def batch(course: Path, n: int, kills: int, seconds: float) -> Iterator[tuple[st
         after = written(again)
         yield "graded twice", sum(after[name] != before for name, before in whole.items())
         yield "lost", len(found.keys() - results(again).keys())
-        yield "results that differ after the kills", len(differing(found, results(again)))
+        differ = differing(found, results(again))
+        yield "results that differ after the kills", len(differ)
+        yield "results that differ in points after the kills", sum("points" in keys for keys in differ.values())
         yield "temporary files left", len([*(out.parent / "temporary").glob("minipeft-*")])
-
-        yield from alone(course, Path(temporary))
-    yield from pieces(course)
 
 
 def marks(made: dict[str, Made], found: dict[str, dict]) -> Iterator[tuple[str, Any]]:
@@ -197,28 +197,32 @@ def timeless(result: dict) -> dict:
     return result | {"graded": graded, "exercises": entries}
 
 
-def differing(one: dict[str, dict], other: dict[str, dict]) -> list[str]:
-    """Names of results that differ in more than times."""
-    names = [name for name in one if name not in other or timeless(one[name]) != timeless(other[name])]
-    for name in names:
-        pairs = zip(one[name]["exercises"], other.get(name, one[name])["exercises"], strict=True)
-        for before, after in pairs:
-            changed = {k: (before[k], after[k]) for k in before if k != "seconds" and before[k] != after[k]}
-            if changed:
-                print(f"{name}, {before['id']} differs: {changed}")
-    return names
+def differing(one: dict[str, dict], other: dict[str, dict]) -> dict[str, set[str]]:
+    """Names of results that differ in more than times, and what differs in their exercises."""
+    found = {}
+    for name in one.keys() & other.keys():
+        if timeless(one[name]) != timeless(other[name]):
+            keys = found[name] = set()
+            for before, after in zip(one[name]["exercises"], other[name]["exercises"], strict=True):
+                changed = {k: (before[k], after[k]) for k in before if k != "seconds" and before[k] != after[k]}
+                keys |= changed.keys()
+                if changed:
+                    print(f"{name}, {before['id']} differs: {changed}")
+    return found
 
 
-def alone(course: Path, temporary: Path) -> Iterator[tuple[str, Any]]:
-    """One whole right submission, start of the program included."""
-    folder = temporary / "whole"
-    shutil.copytree(course / "solutions", folder / "exercises", ignore=shutil.ignore_patterns("__pycache__"))
-    began = time.monotonic()
-    run = subprocess.run(command(course, folder, "--json", temporary / "one.json"), cwd=ROOT, capture_output=True)
-    seconds = time.monotonic() - began
-    result = json.loads((temporary / "one.json").read_bytes()) if not run.returncode else {}
-    yield "one whole submission, seconds", round(seconds, 1)
-    yield "one whole submission, points missing", result["of"] - result["points"]
+def alone(course: Path) -> Iterator[tuple[str, Any]]:
+    """A whole right submission, start of the program included; and its pieces."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, out = Path(temporary, "whole"), Path(temporary, "one.json")
+        shutil.copytree(course / "solutions", folder / "exercises", ignore=shutil.ignore_patterns("__pycache__"))
+        began = time.monotonic()
+        subprocess.run(command(course, folder, "--json", out), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        yield "seconds", round(time.monotonic() - began, 1)
+        result = json.loads(out.read_bytes())
+        yield "points missing", result["of"] - result["points"]
+        yield "exercises", len(result["exercises"])
+    yield from pieces(course)
 
 
 class Timed(Apart):
@@ -308,8 +312,8 @@ def write(file: Path, part: str, lines: Sequence[tuple[str, str, Any]]) -> None:
 
 ABOUT = """# Grading, measured
 
-Made by `python benchmarks/grading.py`, on {machine}: nothing else ran on the machine meanwhile. The walls that
-stood around each child: {walls}.
+Made by `python benchmarks/grading.py`, on {machine}.
+The walls that stood around each child: {walls}.
 
 ## A class of {submissions}
 
@@ -324,6 +328,10 @@ process that coordinates after a third and after two thirds of the results:
 
 {batch}
 
+How a fork bomb or a memory bomb ends (refused, ended, or out of time) depends on the moment, and so do the sentences
+about it; it gets no points in any case. {late} exercises ended by the limit of {limit:g} seconds for a call: for a class
+without endless loops, take {waited:.0f} seconds off. Other work shared the machine for a part of the time.
+
 Memory is read ten times a second in `/proc/PID/smaps_rollup` of every process of the batch. The first number adds up
 what each of them holds, and counts what they share, torch's libraries for the most part, once for each; the second
 shares that out. The copies that a fork bomb makes of itself swell the first; a memory bomb, which may take 2 GB before
@@ -337,7 +345,8 @@ A whole right one, all {all} exercises, takes {alone} s with the start of the pr
 
 A child's start is the fork, its walls, and reading the learner's file; its end lasts until nothing that came from it is
 left. A call goes there and back: its arguments, what the learner's function computes, and the answer. Judging is what
-the parent does: inputs, the right answers, comparison.
+the parent does: inputs, the right answers, comparison. So most of the time goes into a fresh process for each exercise,
+and hardly any into the learner's code.
 
 ## 32 small cases
 
@@ -347,10 +356,14 @@ batch. A right mark is that of the functions that are right: a hostile one costs
 
 {cases}
 
-{sums} The pytest side is as fair as we could make it: a newer or a stricter set-up
-(inputs drawn anew, a container for each run, one process for each test) mends some rows. Rows that need the learner's
-code and the score in one process stay.
+{sums}
+
+A stricter set-up with pytest mends some of its rows: inputs drawn anew each time, one process for each test, shapes
+compared first. What rests on the learner's code and the score being in one process stays.
 """
+
+
+LABELS = {"pytest": "Plain pytest", "minipeft": "`minipeft grade`"}
 
 
 def rows(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
@@ -361,9 +374,18 @@ def rows(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
 def page(file: Path) -> str:
     lines = read(file)
     found = {line["name"]: line["value"] for line in lines if line["part"] == "batch"}
-    kinds = ["whole", "stubs", "partial", "wrong", "hostile"], ["folder", "zip", "file", "notebook"]
-    counts = [*((f"kind {kind}", found[f"of kind {kind}"]) for kind in kinds[0])]
-    counts += [(f"as {form}", found[f"as {form}"]) for form in kinds[1]]
+    single = {line["name"]: line["value"] for line in lines if line["part"] == "one"}
+    made = {
+        "of kind whole": "worked answers to everything",
+        "of kind stubs": "fresh stubs",
+        "of kind partial": "some exercises done, others stubs",
+        "of kind wrong": "known wrong answers among right ones and stubs",
+        "of kind hostile": "hostile functions among right ones and stubs",
+        "as folder": "handed in as a folder",
+        "as zip": "as a zip",
+        "as file": "as one file",
+        "as notebook": "as a notebook",
+    }
     measured = {
         "seconds, all": "seconds in all",
         "seconds, a submission": "seconds for each",
@@ -382,25 +404,29 @@ def page(file: Path) -> str:
     measured |= {
         "lost": "results lost",
         "graded twice": "submissions graded twice",
-        "results that differ after the kills": "results that differ from those without a kill, in more than times",
+        "results that differ in points after the kills": "results with other points than without a kill",
+        "results that differ after the kills": "results with another sentence or state than without a kill",
         "temporary files left": "temporary files left",
     }
     parts = ("a child's start", "a call", "judging", "a child's end")
-    pieces = [(part, found[f"ms, {part}, median"], found[f"ms, {part}, 5% and 95%"]) for part in parts]
+    pieces = [(part, single[f"ms, {part}, median"], single[f"ms, {part}, 5% and 95%"]) for part in parts]
     cases = {(line["name"], line["grader"]): line["value"] for line in lines if line["part"] == "baseline"}
     names = list(dict.fromkeys(name for name, _ in cases))
     table = [(name, cases[name, "pytest"], cases[name, "minipeft"]) for name in names]
     return ABOUT.format(
         machine=next(line["machine"] for line in lines if line["part"] == "batch"),
-        walls=found["walls"],
+        walls=single["walls"],
         submissions=found["submissions"],
-        all=int(found["exercises"]) // int(found["submissions"]),
-        kinds=rows(["submissions", "number"], counts),
+        all=single["exercises"],
+        kinds=rows(["submissions", ""], [(label, found[name]) for name, label in made.items()]),
+        late=found["exercises time"],
+        limit=Limits.call_seconds,
+        waited=int(found["exercises time"]) * Limits.call_seconds / CORES,
         batch=rows(["measured", ""], [(label, found[name]) for name, label in measured.items() if name in found]),
-        alone=found["one whole submission, seconds"],
+        alone=single["seconds"],
         pieces=rows(["ms", "median", "5% and 95%"], pieces),
-        cases=rows(["case", "plain pytest", "minipeft grade"], table),
-        sums=" ".join(f"{who}: {counted([cases[name, who] for name in names])}." for who in GRADERS),
+        cases=rows(["case", *LABELS.values()], table),
+        sums=" ".join(f"{LABELS[who]}: {counted([cases[name, who] for name in names])}." for who in GRADERS),
     )
 
 
@@ -411,7 +437,7 @@ def counted(verdicts: Sequence[str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("batch", "baseline", "page"))
+    parser.add_argument("what", choices=("batch", "one", "baseline", "page"))
     parser.add_argument("--n", type=int, default=200, help="submissions of the batch")
     parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=Limits.call_seconds, help="for one call")
@@ -422,12 +448,12 @@ def main() -> None:
     if args.what == "page":
         PAGE.write_text(page(args.file), encoding="utf-8")
         return
-    if args.what == "batch":
-        lines = (
-            (name, "minipeft", value) for name, value in batch(args.course.resolve(), args.n, args.kills, args.seconds)
-        )
-    else:
+    course = args.course.resolve()
+    if args.what == "baseline":
         lines = baseline()
+    else:
+        measured = alone(course) if args.what == "one" else batch(course, args.n, args.kills, args.seconds)
+        lines = ((name, "minipeft", value) for name, value in measured)
     kept = []
     for line in lines:
         print(*line, sep=" | ", flush=True)
