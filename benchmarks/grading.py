@@ -329,8 +329,9 @@ process that coordinates after a third and after two thirds of the results:
 {batch}
 
 How a fork bomb or a memory bomb ends (refused, ended, or out of time) depends on the moment, and so do the sentences
-about it; it gets no points in any case. {late} exercises ended by the limit of {limit:g} seconds for a call: for a class
-without endless loops, take {waited:.0f} seconds off. Other work shared the machine for a part of the time.
+about it; it gets no points in any case. {late} exercises were ended by the limit of {limit:g} seconds for a call;
+without them, the class would take about {waited:.0f} seconds less. Other work shared the machine for a part of the
+time.
 
 Memory is read ten times a second in `/proc/PID/smaps_rollup` of every process of the batch. The first number adds up
 what each of them holds, and counts what they share, torch's libraries for the most part, once for each; the second
