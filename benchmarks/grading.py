@@ -58,7 +58,11 @@ def start(course: Path, folder: Path, out: Path, seconds: float) -> subprocess.P
 
 
 def finish(process: subprocess.Popen) -> None:
-    said = process.communicate()[1]
+    try:
+        said = process.communicate()[1]
+    except BaseException:  # broken off: nothing goes on behind our back
+        process.kill()
+        raise
     if process.returncode:
         raise SystemExit(f"grading failed: {said}")
 
