@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from minipeft.course.exercise import exercises
+from minipeft.course.runner.confine import LAYERS
 from minipeft.grading import result as results
 from minipeft.grading.grade import grade
 from minipeft.grading.handed_in import handed_in
@@ -27,9 +28,6 @@ from minipeft.grading.nursery import Limits, Nursery
 from tests.grading.hostile import CASES, MARK, RIGHT, ROOT, TALK, Case
 from tests.grading.small import OTHER, small_course
 
-LAYERS = (
-    "another uid", "user namespace", "network namespace", "process namespace", "Landlock", "seccomp", "control group",
-)  # fmt: skip
 SECONDS = 2
 POINTS = {"01.1": 2, "01.2": 3, "02.1": 5}
 BY_NAME = {case.name: case for case in CASES}

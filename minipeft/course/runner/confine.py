@@ -22,6 +22,9 @@ except ImportError:  # Windows
     resource = None
 
 LINUX = sys.platform == "linux"
+LAYERS = (  # beside the resource limits, and Linux's alone
+    "another uid", "user namespace", "network namespace", "process namespace", "Landlock", "seccomp", "control group",
+)  # fmt: skip
 NEW_IPC, NEW_USER, NEW_PID, NEW_NET = 0x08000000, 0x10000000, 0x20000000, 0x40000000  # linux/sched.h
 DEATH_SIGNAL, DUMPABLE, SECCOMP, SUBREAPER, NO_NEW_PRIVILEGES = 1, 4, 22, 36, 38  # linux/prctl.h
 
@@ -81,7 +84,7 @@ def settle(work: Path, hidden: dict[str, Path], limits: dict[str, int], without:
     else:
         walls.missing["resource limits"] = f"not offered by {sys.platform}"
     if not LINUX:
-        for layer in ("another uid", "process namespace", "network namespace", "Landlock", "seccomp", "control group"):
+        for layer in LAYERS:
             walls.missing[layer] = f"not offered by {sys.platform}"
         return walls
     prctl(SUBREAPER, 1)  # whatever a child leaves behind becomes ours, to be ended
