@@ -7,6 +7,7 @@
     python benchmarks/speed.py page                     docs/speed.md, of all lines in benchmarks/speed.csv
 
 The two take turns in one process, so a slow moment of the machine meets both; a ratio below 1 means ours is faster.
+Short steps follow each other in a turn, as in a training: alone, each would find the caches full of the other library.
 A step is forward, loss, backward and a fused AdamW for both.  What is there is not measured again: delete its lines.
 """
 
@@ -14,6 +15,7 @@ import argparse
 import gc
 import platform
 import tempfile
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -50,6 +52,7 @@ WORK = {  # shape: (b, t), and how many of the last positions carry a label; Non
     "mini forward": ("mini", (16, 24), None),
     "tiny": ("mini", (2, 32), 32),
 }
+STEPS = {"small": 1, "mini": 10}  # in a turn
 # what both count alike: q and v of GPT-2 have as many numbers apart as peft's one A and threefold B
 CASES: dict[tuple[str, str, str], Method] = {
     ("peft", "llama", "LoRA"): LoRA(rank=8, alpha=16),
@@ -181,14 +184,22 @@ def measure(job: tuple, rounds: int) -> dict:
         return F.cross_entropy(logits(theirs).flatten(0, 1), y.flatten(), ignore_index=IGNORE)
 
     line = dict(zip(JOB, job, strict=True)) | {"trainable": sum(p.numel() for p in trainable(ours).values())}
+
+    def turn(step: Callable[[], object]) -> Callable[[], None]:
+        def several() -> None:
+            for _ in range(STEPS[shape]):
+                step()
+
+        return several
+
     if labelled is None:
-        with torch.no_grad():
-            ours.eval(), theirs.eval()
-            seconds = times(lambda: logits(ours), lambda: logits(theirs), rounds=rounds, warmup=1)
+        ours.eval(), theirs.eval()
+        steps = [torch.no_grad()(partial(logits, model)) for model in (ours, theirs)]
     else:
         ours.train(), theirs.train()
         line |= {"ours_kept": kept_bytes(our_loss, ours), "theirs_kept": kept_bytes(their_loss, theirs)}
-        seconds = times(training_step(our_loss, ours), training_step(their_loss, theirs), rounds=rounds, warmup=1)
+        steps = [training_step(our_loss, ours), training_step(their_loss, theirs)]
+    seconds = times(*map(turn, steps), rounds=rounds, warmup=1) / STEPS[shape]
     low, middle, high = (seconds[0] / seconds[1]).quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
     mine, other = (1000 * seconds.median(1).values).tolist()
     machine = f"{platform.machine()}, {THREADS} threads, torch {torch.__version__.split('+')[0]}"
@@ -205,13 +216,13 @@ ABOUT = """# Steps against those of `peft` and `adapters`
 Made by `python benchmarks/speed.py`, on {machine}. Ours and theirs have the same weights, the same hyper-parameters and
 as many numbers that train, and take turns in one process; a step is forward, loss, backward and a fused AdamW. Each
 number is ours divided by theirs, the median of {rounds} turns, with its quartiles: below 1, ours is faster, or keeps
-fewer bytes for the backward pass. Rows with a star compare what is equal in number only: `peft`'s LoRA has one A for q,
-k and v of GPT-2, ours has an A each for q and v. `adapters` runs prefixes with its slower attention (`eager`): with the
-other they do nothing on GPT-2.
+fewer bytes for the backward pass. A turn is one step at the large shape and ten at the others. Rows with a star compare
+what is equal in number only: `peft`'s LoRA has one A for q, k and v of GPT-2, ours has an A each for q and v.
+`adapters` runs prefixes with its slower attention (`eager`): with the other they do nothing on GPT-2.
 
 On LLaMA both libraries do nearly the same work in the same kernels, so there is less to gain: the logits that nobody
-asks for, and a third hidden layer that need not be kept while tensors are large. On GPT-2 `transformers` keeps more
-than it has to.
+asks for, and all that comes after an MLP's two hidden layers, which need not be kept where they are large. On GPT-2
+`transformers` keeps more than it has to.
 """
 TABLES = {
     "The shape of GPT-2 small, 4 x 128 tokens": ("texts", "answers", "forward"),

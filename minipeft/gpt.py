@@ -22,7 +22,6 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -172,35 +171,24 @@ class Attention(nn.Module):
 
     def heads(self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """The queries (b, h, t, e), and the keys and values of all that they may see, (b, h_kv, s, e) each."""
-        q, k, v = (rearrange(y, "b t (h e) -> b h t e", e=self.head_width) for y in (self.q(x), self.k(x), self.v(x)))
+        q, k, v = (y.unflatten(-1, (-1, self.head_width)).transpose(1, 2) for y in (self.q(x), self.k(x), self.v(x)))
         if turn is not None:
             q, k = rotate(q, *turn), rotate(k, *turn)
         return q, *self.past(x, k, v)
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None) -> Tensor:
-        return self.o(rearrange(attend(*self.heads(x, turn), mask), "b h t e -> b t (h e)"))  # (b, t, d)
+        return self.o(attend(*self.heads(x, turn), mask).transpose(1, 2).flatten(2))  # (b, t, d)
 
 
 MANY = 2**18  # numbers, 1 MB: fewer are sooner kept than computed again
 
 
-class SwiGLU(torch.autograd.Function):
-    """silu(gate) * up, (b, t, f) each.  Autograd would keep gate, up and silu(gate); the third is computed again."""
-
-    @staticmethod
-    def forward(ctx, gate: Tensor, up: Tensor) -> Tensor:
-        ctx.save_for_backward(gate, up)
-        return F.silu(gate) * up
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, above: Tensor) -> tuple[Tensor, Tensor]:
-        gate, up = ctx.saved_tensors
-        return torch.ops.aten.silu_backward(above * up, gate), above * F.silu(gate)
-
-
 class MLP(nn.Module):
-    """GPT-2: down(gelu(up(x))).  LLaMA: down(silu(gate(x)) * up(x))."""
+    """GPT-2: down(gelu(up(x))).  LLaMA: down(silu(gate(x)) * up(x)).
+
+    For its way back LLaMA would keep a third hidden layer, silu(gate(x)), and in many methods what goes into `down` as
+    well.  Where these are large, all that comes after gate(x) and up(x) is computed again, except the last product.
+    """
 
     def __init__(self, c: Config):
         super().__init__()
@@ -212,7 +200,12 @@ class MLP(nn.Module):
         if self.gate is None:
             return self.down(F.gelu(self.up(x), approximate="tanh"))
         gate, up = self.gate(x), self.up(x)
-        return self.down(SwiGLU.apply(gate, up) if gate.numel() >= MANY else F.silu(gate) * up)
+        if gate.numel() >= MANY and torch.is_grad_enabled():
+            return checkpoint(self.gated, gate, up, use_reentrant=False)
+        return self.gated(gate, up)
+
+    def gated(self, gate: Tensor, up: Tensor) -> Tensor:
+        return self.down(F.silu(gate) * up)  # (b, t, f) twice -> (b, t, d)
 
 
 class Block(nn.Module):

@@ -4,13 +4,14 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minipeft import IA3, LoRA, gpt
 from minipeft.generate import cached
-from minipeft.gpt import GPT, MANY, MLP, Config, SwiGLU, attend, frequencies, rotate, turns
+from minipeft.gpt import GPT, MANY, Config, attend, frequencies, rotate, turns
 from minipeft.measure import kept_bytes
+from minipeft.surgery import trainable
 
 texts = st.lists(st.integers(0, 40), min_size=1, max_size=12)
 law = settings(
@@ -183,18 +184,38 @@ def test_impossible_input_is_refused(model, ids, more, says):
         model(ids, **more)
 
 
-def test_swiglu_keeps_two_tensors_of_three():
-    """The value and its gradients are those that autograd finds; silu(gate) is not kept for them.
+@pytest.mark.parametrize("method", [None, IA3(), LoRA(to=["mlp.down"], dropout=0.5)], ids=str)
+def test_many_numbers_of_a_hidden_layer_are_computed_again(method):
+    """Two tensors are kept where autograd keeps three, or four for a method that reads what goes into `down`.
 
-    An MLP does so as soon as there are many."""
-    gate, up = (torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    assert torch.equal(SwiGLU.apply(gate, up), F.silu(gate) * up)
-    assert torch.autograd.gradcheck(SwiGLU.apply, (gate, up))
-    assert kept_bytes(lambda: SwiGLU.apply(gate, up)) == 2 * gate.nbytes
-    assert kept_bytes(lambda: F.silu(gate) * up) == 3 * gate.nbytes
-    mlp = MLP(Config(style="llama", width=8, hidden=256)).requires_grad_(False)
-    for t, tensors in ((MANY // 256 - 1, 3), (MANY // 256, 2)):
-        assert kept_bytes(lambda t=t: mlp(torch.randn(1, t, 8, requires_grad=True)), mlp) == tensors * 4 * t * 256
+    The gradients are those of a step that keeps all, to the bit, dropout included; so is a pass without them."""
+    few, many = MANY // 256 - 1, MANY // 256
+    torch.manual_seed(0)
+    model = GPT(Config(style="llama", layers=1, width=8, heads=1, hidden=256)).requires_grad_(False)
+    if method:
+        method.attach(model)
+        for p in trainable(model).values():
+            torch.nn.init.normal_(p)
+    mlp = model.trunk[0].mlp
+    x = torch.randn(1, many, 8, requires_grad=True)
+    mine = trainable(mlp)
+
+    def step():
+        torch.manual_seed(1)  # dropout's
+        y = mlp(x)
+        return y, *torch.autograd.grad(y.square().sum(), [x, *mine.values()])
+
+    again = step()
+    small = 4 * many * 8 * bool(mine)  # what comes before the hidden layers, or after
+    assert kept_bytes(lambda: mlp(x), mlp) <= 2 * 4 * many * 256 + small
+    assert kept_bytes(lambda: mlp(x[:, :few]), mlp) >= (3 + bool(method)) * 4 * few * 256
+    with torch.no_grad():
+        torch.manual_seed(1)
+        assert torch.equal(mlp(x), again[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpt, "MANY", math.inf)
+        for a, b in zip(step(), again, strict=True):
+            assert torch.equal(a, b)
 
 
 def test_a_part_of_the_stack_is_a_list_of_blocks(model):

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from minipeft import delta
 from minipeft.measure import counts, kept_bytes
+from minipeft.reparametrization import intrinsic_said
 from minipeft.reparametrization.intrinsic_said import Fastfood, IntrinsicSAID, hadamard, power_of_two
 from minipeft.surgery import detach, merge, originals, trainable
 
@@ -57,6 +58,17 @@ def test_hadamard(n):
     assert_close(hadamard(hadamard(x)), n * x)
     g = torch.randn(n, dtype=torch.double)
     assert_close(torch.autograd.grad(hadamard(x), x, g)[0], sylvester(n) @ g)
+
+
+@pytest.mark.parametrize("n", [32, 64, 1024])
+def test_more_numbers_than_the_cache_holds(n, monkeypatch):
+    """In sixteen parts, each of which is too long for the cache again, or not."""
+    torch.manual_seed(0)
+    x = torch.randn(n, dtype=torch.double)
+    whole = hadamard(x)
+    for cache in (16, 32, 512):
+        monkeypatch.setattr(intrinsic_said, "CACHE", cache)
+        assert_close(hadamard(x), whole)
 
 
 def test_hadamard_by_hand():

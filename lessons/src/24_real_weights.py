@@ -369,7 +369,7 @@ draw.table(rows)
 # The activations below are those of 2,048 tokens in bf16, with recomputation: each block keeps its input, and one block
 # at a time keeps the rest. The loss is cheaper than in [lesson 02](02_where_memory_goes.ipynb): with a frozen head the library takes the loss's
 # gradient on the way forward, and keeps $d$ numbers for each token instead of $v$ (`minipeft/cross_entropy.py`). And
-# LLaMA's MLP keeps two hidden layers instead of three, and computes the third again (`SwiGLU` in `minipeft/gpt.py`).
+# LLaMA's MLP keeps two hidden layers, and computes again what comes after them (`MLP` in `minipeft/gpt.py`).
 # Both are done for large tensors alone, so the small models, on which we measure, are reckoned with `small=True`.
 
 
@@ -378,7 +378,9 @@ def activations(c, tokens, trains=False, size=2, recompute=True, small=False):
     """Bytes kept for the backward pass, `size` bytes a number; lesson 02 has the terms of a block."""
     q, kv = c.heads * c.head_width, c.kv_heads * c.head_width
     block = 2 * c.width + 2 * q + 2 * kv + c.hidden * (1 if c.style == "gpt2" else 3 if small else 2)
-    block += 2 * c.width + c.hidden if trains else c.width
+    block += c.width
+    if trains:
+        block += c.width + (c.hidden if c.style == "gpt2" or small else 0)
     blocks = c.layers * c.width + block if recompute else c.layers * block
     loss = 4 * c.vocab if trains or small else size * c.width
     return tokens * (size * (blocks + c.width) + loss)

@@ -22,20 +22,25 @@ from ..method import Method
 from ..surgery import originals, reparametrize
 
 H2 = torch.tensor([[1.0, 1.0], [1.0, -1.0]], device="cpu")
-H16 = torch.kron(torch.kron(H2, H2), torch.kron(H2, H2))  # a corner of it is a smaller one
+H16 = torch.kron(torch.kron(H2, H2), torch.kron(H2, H2))
+SMALL = {r: H16[:r, :r] for r in (2, 4, 8, 16)}  # a corner of it is a smaller one
+CACHE = 2**20  # numbers, 4 MB: as many as a processor's cache holds
 
 
 def hadamard(x: Tensor) -> Tensor:
     """H x in Sylvester's order, not normalised: (n,) -> (n,), n a power of two, in n log n.
 
     H is the Kronecker product of small ones, each for four bits of an index: they act in turn, on the last bits, which
-    then go first.  After all of them every bit stands where it stood.
+    then go first.  After all of them every bit stands where it stood.  More numbers than the cache holds are done in
+    sixteen parts, one after the other, and last the first four bits, which tell the parts.
     """
+    if len(x) > CACHE:
+        return (H16.to(x) @ torch.stack([hadamard(part) for part in x.view(16, -1)])).flatten()
     left = len(x)
     while left > 1:
         r = min(left, 16)
-        x, left = (H16[:r, :r].to(x) @ x.view(-1, r).T).flatten(), left // r  # (r, n / r): written row after row
-    return x
+        x, left = F.linear(SMALL[r].to(x), x.view(-1, r)), left // r  # (r, n / r): written row after row
+    return x.flatten()
 
 
 def power_of_two(n: int) -> int:

@@ -20,7 +20,6 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from ..method import Method
@@ -47,8 +46,8 @@ class Kronecker(nn.Module):
         nn.init.kaiming_uniform_(self.B, a=math.sqrt(5))  # U(-1/sqrt(b_in), 1/sqrt(b_in)), as LoRA's A
 
     def forward(self, x: Tensor) -> Tensor:
-        grid = rearrange(x, "... (a b) -> ... a b", a=self.A.shape[1])  # X, row after row
-        return rearrange(self.scale * self.A @ F.linear(grid, self.B), "... a b -> ... (a b)")
+        grid = x.unflatten(-1, (self.A.shape[1], -1))  # X, row after row: (..., a_in, b_in)
+        return (self.scale * self.A @ F.linear(grid, self.B)).flatten(-2)
 
     def matrix(self) -> Tensor:
         """s A (x) B, as it is added to W: (d_out, d_in)."""
