@@ -53,7 +53,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 test: lint unit checks notebooks
 
 quick: lint
-	$(PYTEST) tests --ignore=tests/exercises --ignore=tests/grading -m 'not slow'
+	$(PYTEST) --dist worksteal tests --ignore=tests/exercises --ignore=tests/grading -m 'not slow'
 	$(PYTEST) --dist loadfile tests/grading -m 'not slow'
 
 lint: .venv/ready
@@ -62,7 +62,7 @@ lint: .venv/ready
 	$(BIN)/codespell README.md CONTRIBUTING.md docs lessons/src minipeft solutions tests benchmarks
 
 unit: .venv/ready
-	$(PYTEST) tests --ignore=tests/exercises --ignore=tests/grading
+	$(PYTEST) --dist worksteal tests --ignore=tests/exercises --ignore=tests/grading
 	$(PYTEST) --dist loadfile tests/grading     # its files grade a class, or make a bundle, once for all their tests
 
 checks: .venv/ready

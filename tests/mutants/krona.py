@@ -4,7 +4,7 @@ FILE = "reparametrization/krona.py"
 MUTANTS = [
     Mutant(
         "x is cut by the other factor's side",
-        {"a=self.A.shape[1])  # X": "b=self.A.shape[1]).mT  # X"},
+        {"(self.A.shape[1], -1))": "(-1, self.A.shape[1])).mT"},
         "test_krona.py::test_formula[None]",
     ),
     Mutant(
