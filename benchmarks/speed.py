@@ -185,12 +185,9 @@ def measure(job: tuple, rounds: int) -> dict:
 
     line = dict(zip(JOB, job, strict=True)) | {"trainable": sum(p.numel() for p in trainable(ours).values())}
 
-    def turn(step: Callable[[], object]) -> Callable[[], None]:
-        def several() -> None:
-            for _ in range(STEPS[shape]):
-                step()
-
-        return several
+    def turn(step: Callable[[], object]) -> None:
+        for _ in range(STEPS[shape]):
+            step()
 
     if labelled is None:
         ours.eval(), theirs.eval()
@@ -199,7 +196,7 @@ def measure(job: tuple, rounds: int) -> dict:
         ours.train(), theirs.train()
         line |= {"ours_kept": kept_bytes(our_loss, ours), "theirs_kept": kept_bytes(their_loss, theirs)}
         steps = [training_step(our_loss, ours), training_step(their_loss, theirs)]
-    seconds = times(*map(turn, steps), rounds=rounds, warmup=1) / STEPS[shape]
+    seconds = times(*(partial(turn, step) for step in steps), rounds=rounds, warmup=1) / STEPS[shape]
     low, middle, high = (seconds[0] / seconds[1]).quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
     mine, other = (1000 * seconds.median(1).values).tolist()
     machine = f"{platform.machine()}, {THREADS} threads, torch {torch.__version__.split('+')[0]}"
