@@ -33,7 +33,9 @@ READING = """
 Small tensors pay for calls, not for numbers: two dozen operations of torch take tens of microseconds, whatever they
 work on, and a copy of a few kB takes one. Large ones pay for memory: each pass over buffers that don't fit in the
 processor's cache costs more than its arithmetic. So more than a million numbers are transformed in sixteen parts, each
-while it is in the cache, and the last step takes little more than four times as long; all at once, it took 5.6 times.
+while it is in the cache: 23.0 ms instead of 26.4 at 4,194,304 numbers, the two in turns in one process.
+
+Eight more runs gave 4.6 to 5.1 for the last step, and 24.1 to 25.4 copies at 1,024 numbers.
 """
 SIZES = [2**k for k in range(10, 23, 2)]
 
