@@ -229,7 +229,7 @@ One run says less than its quartiles seem to. (IA)³ on LLaMA, texts, stands at 
 the code before beside it, gave 0.98 to 1.02: it is no faster than `peft`, what is certain is the memory. At 2 x 32
 tokens other runs gave 0.83 to 0.89 for LLaMA's LoRA, 0.85 to 0.89 for KronA, 0.83 to 0.89 for Prefix, 0.85 to 0.88 for
 Prompt, and 0.85 to 0.98 where an MLP writes the prefix. That method's four rows at the small shapes were measured
-twice in a row, and the second time is in the table; the first gave 0.69, 0.67, 0.61 and 0.99.
+again because the last looked odd; the second time is in the table, the first gave 0.69, 0.67, 0.61 and 0.99.
 """
 TABLES = {
     "The shape of GPT-2 small, 4 x 128 tokens": ("texts", "answers", "forward"),
