@@ -30,12 +30,12 @@ of n times the length of z. Measured by `python benchmarks/fastfood.py`, on {mac
 
 """
 READING = """
-Small tensors pay for calls, not for numbers: two dozen operations of torch take tens of microseconds, whatever they
+Small tensors pay for calls, not for numbers: some twenty operations of torch take tens of microseconds, whatever they
 work on, and a copy of a few kB takes one. Large ones pay for memory: each pass over buffers that don't fit in the
-processor's cache costs more than its arithmetic. So more than a million numbers are transformed in sixteen parts, each
-while it is in the cache: 23.0 ms instead of 26.4 at 4,194,304 numbers, the two in turns in one process.
+processor's cache costs more than its arithmetic. So where there are more than a million numbers, all that happens to
+them happens in eight parts, each while it is in the cache.
 
-Eight more runs gave 4.6 to 5.1 for the last step, and 24.1 to 25.4 copies at 1,024 numbers.
+Four more runs gave 4.2 to 4.7 for the last step, and 22.2 to 22.6 copies at 1,024 numbers.
 """
 SIZES = [2**k for k in range(10, 23, 2)]
 

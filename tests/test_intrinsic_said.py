@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from minipeft import delta
 from minipeft.measure import counts, kept_bytes
 from minipeft.reparametrization import intrinsic_said
-from minipeft.reparametrization.intrinsic_said import Fastfood, IntrinsicSAID, hadamard, power_of_two
+from minipeft.reparametrization.intrinsic_said import Fastfood, IntrinsicSAID, hadamard, power_of_two, spread
 from minipeft.surgery import detach, merge, originals, trainable
 
 
@@ -49,7 +49,7 @@ def columns(food: Fastfood, shape) -> torch.Tensor:
 # -- the transform ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [1, 2, 4, 16, 32, 128, 1024])
+@pytest.mark.parametrize("n", [1, 2, 4, 16, 32, 128, 1024, 2048])
 def test_hadamard(n):
     """Against the dense matrix; twice is n times; its gradient is H again."""
     torch.manual_seed(0)
@@ -60,15 +60,14 @@ def test_hadamard(n):
     assert_close(torch.autograd.grad(hadamard(x), x, g)[0], sylvester(n) @ g)
 
 
-@pytest.mark.parametrize("n", [32, 64, 1024])
+@pytest.mark.parametrize("n", [32, 64, 2048])
 def test_more_numbers_than_the_cache_holds(n, monkeypatch):
-    """In sixteen parts, each of which is too long for the cache again, or not."""
+    """In eight parts, each of which is too long for the cache again, or not."""
     torch.manual_seed(0)
-    x = torch.randn(n, dtype=torch.double)
-    whole = hadamard(x)
-    for cache in (16, 32, 512):
+    x, order, normal = torch.randn(16, dtype=torch.double), torch.randint(16, (n,)), torch.randn(n, dtype=torch.double)
+    for cache in (16, 31, 512, 2048):
         monkeypatch.setattr(intrinsic_said, "CACHE", cache)
-        assert_close(hadamard(x), whole)
+        assert_close(spread(x, order, normal), sylvester(n) @ (x[order] * normal))
 
 
 def test_hadamard_by_hand():
@@ -136,7 +135,7 @@ def test_gradcheck():
 def test_nothing_large_is_kept():
     """For the way back autograd keeps z and the scale, whatever the size of the weight; and a fixed corner of H."""
     food, weight = fastfood((256, 256), 50, scaled=True), torch.zeros(256, 256)
-    assert kept_bytes(lambda: food(weight), food) < 4000 < weight.nbytes / 50
+    assert kept_bytes(lambda: food(weight), food) < 5000 < weight.nbytes / 50
 
 
 # -- the method -------------------------------------------------------------------------------------------------------

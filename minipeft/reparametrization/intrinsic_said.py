@@ -22,8 +22,9 @@ from ..method import Method
 from ..surgery import originals, reparametrize
 
 H2 = torch.tensor([[1.0, 1.0], [1.0, -1.0]], device="cpu")
-H16 = torch.kron(torch.kron(H2, H2), torch.kron(H2, H2))
-SMALL = {r: H16[:r, :r] for r in (2, 4, 8, 16)}  # a corner of it is a smaller one
+H4 = torch.kron(H2, H2)
+H32 = torch.kron(torch.kron(H4, H4), H2)
+SMALL = {r: H32[:r, :r] for r in (2, 4, 8, 16, 32)}  # a corner of it is a smaller one
 CACHE = 2**20  # numbers, 4 MB: as many as a processor's cache holds
 
 
@@ -31,16 +32,26 @@ def hadamard(x: Tensor) -> Tensor:
     """H x in Sylvester's order, not normalised: (n,) -> (n,), n a power of two, in n log n.
 
     H is the Kronecker product of small ones, each for four bits of an index: they act in turn, on the last bits, which
-    then go first.  After all of them every bit stands where it stood.  More numbers than the cache holds are done in
-    sixteen parts, one after the other, and last the first four bits, which tell the parts.
+    then go first.  After all of them every bit stands where it stood.  Few numbers cost less than the calls: those go
+    five bits at a time.
     """
-    if len(x) > CACHE:
-        return (H16.to(x) @ torch.stack([hadamard(part) for part in x.view(16, -1)])).flatten()
-    left = len(x)
+    left, most = len(x), 32 if len(x) <= 1024 else 16
     while left > 1:
-        r = min(left, 16)
+        r = min(left, most)
         x, left = F.linear(SMALL[r].to(x), x.view(-1, r)), left // r  # (r, n / r): written row after row
     return x.flatten()
+
+
+def spread(x: Tensor, order: Tensor, normal: Tensor) -> Tensor:
+    """H G Pi x: (m,) -> (n,), of the indices and the numbers (n,) that Pi and G come down to.
+
+    More numbers than the cache holds are done in eight parts, one after the other, and last the first three bits of an
+    index, which tell the parts.
+    """
+    if len(order) > CACHE:
+        parts = [spread(x, *part) for part in zip(order.chunk(8), normal.chunk(8), strict=True)]
+        return (SMALL[8].to(x) @ torch.stack(parts)).flatten()
+    return hadamard(x.index_select(0, order) * normal)
 
 
 def power_of_two(n: int) -> int:
@@ -70,7 +81,7 @@ class Fastfood(nn.Module):
             z = self.z if self.scale is None else self.scale * self.z  # here, and nothing of the size of W is kept
             z = self.signs * z.to(torch.promote_types(z.dtype, torch.float32))
             x = hadamard(F.pad(z, (0, power_of_two(len(z)) - len(z))))
-            x = hadamard(x.index_select(0, self.order) * self.normal)
+            x = spread(x, self.order, self.normal)
         return weight + x[: weight.numel()].view_as(weight).to(weight)
 
 

@@ -33,8 +33,8 @@ MUTANTS = [
     Mutant(
         "other directions in each step",
         {
-            "x.index_select(0, self.order) * self.normal": (
-                "x.index_select(0, self.order) * self.normal[torch.randperm(len(self.normal))]"
+            "spread(x, self.order, self.normal)": (
+                "spread(x, self.order, self.normal[torch.randperm(len(self.normal))])"
             )
         },
         "test_intrinsic_said.py::test_linear_and_fixed",
