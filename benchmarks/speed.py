@@ -16,8 +16,10 @@ import gc
 import platform
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
+from statistics import median
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +30,7 @@ from minipeft.gpt import GPT, Config
 from minipeft.measure import kept_bytes, times, training_step
 from minipeft.method import IGNORE, Method
 from minipeft.report import table
-from minipeft.runs import carry_on, read
+from minipeft.runs import Lines, carry_on, read
 from minipeft.surgery import trainable
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +55,7 @@ WORK = {  # shape: (b, t), and how many of the last positions carry a label; Non
     "tiny": ("mini", (2, 32), 32),
 }
 STEPS = {"small": 1, "mini": 10}  # in a turn
+RUNS = {"peft": 5, "adapters": 3, "compiled": 1}  # of short steps, whose ratio moves more between runs than within one
 # what both count alike: q and v of GPT-2 have as many numbers apart as peft's one A and threefold B
 CASES: dict[tuple[str, str, str], Method] = {
     ("peft", "llama", "LoRA"): LoRA(rank=8, alpha=16),
@@ -61,7 +64,7 @@ CASES: dict[tuple[str, str, str], Method] = {
     ("peft", "gpt2", "LoRA"): LoRA(rank=8, alpha=16),
     ("peft", "gpt2", "Prompt"): PromptTuning(length=20),
     ("peft", "gpt2", "Prefix"): PrefixTuning(length=20, hidden=None),
-    ("peft", "gpt2", "Prefix, MLP"): PrefixTuning(length=20, hidden=768),
+    ("peft", "gpt2", "Prefix, MLP"): PrefixTuning(length=20),  # hidden: the model's width, which is peft's default
     ("adapters", "gpt2", "Houlsby"): Adapters(size=48, norms=False),
     ("adapters", "gpt2", "Pfeiffer"): Adapters(size=48, placement="pfeiffer", activation="relu"),
     ("adapters", "gpt2", "Parallel"): MAM(length=0, size=192),
@@ -78,7 +81,7 @@ CASES: dict[tuple[str, str, str], Method] = {
     ("compiled", "llama", "LoRA"): LoRA(rank=8, alpha=16),
 }
 
-JOB = ("library", "style", "method", "work")
+JOB = ("library", "style", "method", "work", "run")
 FIELDS = (*JOB, "trainable", "ratio", "low", "high", "ours_ms", "theirs_ms", "ours_kept", "theirs_kept", "machine")
 
 
@@ -135,14 +138,19 @@ def by_adapters(model: nn.Module, name: str, ours: Method, c: Config) -> nn.Modu
     return model
 
 
+def case(library: str, style: str, name: str, shape: str) -> Method:
+    method = CASES[library, style, name]
+    return replace(method, hidden=SHAPES[shape, style].width) if name == "Prefix, MLP" else method
+
+
 @lru_cache(1)
-def pair(library: str, style: str, name: str, shape: str) -> tuple[GPT, nn.Module]:
-    """The same base with the same method, in ours and in theirs, and as many numbers that train."""
+def pair(library: str, style: str, name: str, shape: str, run: int) -> tuple[GPT, nn.Module]:
+    """The same base with the same method, in ours and in theirs, and as many numbers that train; new ones a run."""
     import transformers
 
     transformers.logging.disable_progress_bar()
     torch.manual_seed(0)
-    c, method = SHAPES[shape, style], CASES[library, style, name]
+    c, method = SHAPES[shape, style], case(library, style, name, shape)
     ours, idx = GPT(c), torch.randint(c.vocab, (2, 8))
     if library == "compiled":
         theirs = method.attach(GPT(c))
@@ -162,11 +170,11 @@ def pair(library: str, style: str, name: str, shape: str) -> tuple[GPT, nn.Modul
 
 def measure(job: tuple, rounds: int) -> dict:
     """A line of the file."""
-    library, style, name, work = job
+    library, style, name, work, run = job
     torch.set_num_threads(THREADS)
     gc.collect()
     shape, size, labelled = WORK[work]
-    method, (ours, theirs) = CASES[library, style, name], pair(library, style, name, shape)
+    method, (ours, theirs) = case(library, style, name, shape), pair(library, style, name, shape, run)
     x, y = (torch.randint(SHAPES[shape, style].vocab, size) for _ in range(2))
     y[:, : size[1] - (labelled or 0)] = IGNORE
 
@@ -212,24 +220,24 @@ ABOUT = """# Steps against those of `peft` and `adapters`
 
 Made by `python benchmarks/speed.py`, on {machine}. Ours and theirs have the same weights, the same hyper-parameters and
 as many numbers that train, and take turns in one process; a step is forward, loss, backward and a fused AdamW. Each
-number is ours divided by theirs, the median of {rounds} turns, with its quartiles: below 1, ours is faster, or keeps
-fewer bytes for the backward pass. A turn is one step at the large shape and ten at the others. Rows with a star compare
-what is equal in number only: `peft`'s LoRA has one A for q, k and v of GPT-2, ours has an A each for q and v.
-`adapters` runs prefixes with its slower attention (`eager`): with the other they do nothing on GPT-2.
+number is ours divided by theirs: below 1, ours is faster, or keeps fewer bytes for the backward pass. At the large
+shape it is the median of {rounds} turns of one step, with its quartiles. At the others a turn is ten steps, and the
+number is the median of {peft} such medians ({adapters} against `adapters`), each with new models, with the lowest and
+the highest: short steps differ more from run to run than within one. An MLP that writes a prefix is as wide as the
+model, which is `peft`'s default. Rows with a star compare what is equal in number only: `peft`'s LoRA has one A for q,
+k and v of GPT-2, ours has an A each for q and v. `adapters` runs prefixes with its slower attention (`eager`): with the
+other they do nothing on GPT-2.
 
 On LLaMA both libraries do nearly the same work in the same kernels, so there is less to gain: the logits that nobody
 asks for, and all that comes after an MLP's two hidden layers, which need not be kept where they are large. On GPT-2
-`transformers` keeps more than it has to.
+`transformers` keeps more than it has to. The fewer the numbers, the more of a step is the price of calls, which both
+pay. Where an MLP writes the prefix, ours runs its first half once a layer and `peft` once.
 
-The fewer the numbers, the more of a step is the price of calls, which both pay. Where an MLP writes the prefix, ours
-runs its first half once a layer and `peft` once: a twelfth of a tiny step. Ten steps a turn instead of one make the
-tiny ratios smaller by 0.01 on average (nine rows, both ways twice).
+At the large shape, too, one run says less than its quartiles seem to: (IA)³ on LLaMA, texts, gave 0.88 and 0.99, KronA
+0.85, 0.83 and 0.92, the last with the fastest of three forms.
 
-One run says less than its quartiles seem to. (IA)³ on LLaMA, texts, stands at 0.88 in the table; four other runs, with
-the code before beside it, gave 0.98 to 1.02: it is no faster than `peft`, what is certain is the memory. At 2 x 32
-tokens other runs gave 0.83 to 0.89 for LLaMA's LoRA, 0.85 to 0.89 for KronA, 0.83 to 0.89 for Prefix, 0.85 to 0.88 for
-Prompt, and 0.85 to 0.98 where an MLP writes the prefix. That method's four rows at the small shapes were measured
-again because the last looked odd; the second time is in the table, the first gave 0.69, 0.67, 0.61 and 0.99.
+Not all aims are reached. At 2 x 32 tokens a step was to take at most 0.85 of `peft`'s: LLaMA's LoRA, Prefix and Prompt
+and GPT-2's prefix with an MLP take a little more.
 """
 TABLES = {
     "The shape of GPT-2 small, 4 x 128 tokens": ("texts", "answers", "forward"),
@@ -239,32 +247,40 @@ TABLES = {
 }  # fmt: skip
 
 
+def ratio(lines: Lines, *what: str) -> str:
+    """The median of its runs, with the lowest and the highest; of one run its quartiles."""
+    runs = [line for job, line in lines.items() if job[:-1] == what]
+    if not runs:
+        return "–"
+    ratios = sorted(float(line["ratio"]) for line in runs)
+    low, high = (ratios[0], ratios[-1]) if len(runs) > 1 else (runs[0]["low"], runs[0]["high"])
+    return f"**{median(ratios):.2f}** ({low}–{high})"
+
+
 def page(rounds: int) -> None:
     lines = read(FILE, len(JOB))
-    text = [ABOUT.format(machine=next(iter(lines.values()))["machine"], rounds=rounds)]
+    machine = next(iter(lines.values()))["machine"]
+    text = [ABOUT.format(machine=machine, rounds=rounds, **RUNS)]
     for title, works in TABLES.items():
         heads = ["library", "style", "method", "trains", *works, "ms, first column: ours, theirs", "kept", "MB"]
         rows = []
         for library, style, name in CASES:
-            found = [lines.get((library, style, name, work)) for work in works]
-            if library == "compiled" or not found[0]:
+            if library == "compiled" or not (first := lines.get((library, style, name, works[0], "1"))):
                 continue
-            first = found[0]
             mine, other = int(first["ours_kept"]), int(first["theirs_kept"])
             star = "*" if (library, style, name) == ("peft", "gpt2", "LoRA") else ""
             rows.append([
                 library, style, name + star, f"{int(first['trainable']):,}",
-                *(f"**{float(z['ratio']):.2f}** ({z['low']}–{z['high']})" if z else "–" for z in found),
+                *(ratio(lines, library, style, name, work) for work in works),
                 f"{first['ours_ms']}, {first['theirs_ms']}", f"**{mine / other:.2f}**",
                 f"{mine / 1e6:.1f}, {other / 1e6:.1f}",
             ])  # fmt: skip
         text += [f"## {title}\n", table(heads, rows)]
-    heads = ["LoRA", *WORK]
-    found = {style: [lines.get(("compiled", style, "LoRA", work)) for work in WORK] for style in ("gpt2", "llama")}
-    rows = [
-        [s, *(f"**{float(z['ratio']):.2f}** ({z['low']}–{z['high']})" if z else "–" for z in found[s])] for s in found
+    rows = [[style, *(ratio(lines, "compiled", style, "LoRA", work) for work in WORK)] for style in ("gpt2", "llama")]
+    text += [
+        "## Compiled (`torch.compile`, inductor), divided by plain: both ours, one run\n",
+        table(["LoRA", *WORK], rows),
     ]
-    text += ["## Compiled (`torch.compile`, inductor), divided by plain: both ours\n", table(heads, rows)]
     PAGE.write_text("\n".join(text), encoding="utf-8")
 
 
@@ -273,7 +289,14 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=("peft", "adapters", "compiled", "page"))
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
-    jobs = [(*case, work) for case in CASES if case[0] == args.what for work in WORK]
+    jobs = [
+        (*names, work, run)
+        for run in range(1, RUNS.get(args.what, 0) + 1)
+        for names in CASES
+        if names[0] == args.what
+        for work, (shape, _, _) in WORK.items()
+        if run == 1 or shape == "mini"
+    ]
     carry_on(FILE, FIELDS, jobs, partial(measure, rounds=args.rounds), args.what, workers=1)
     page(args.rounds)
     print(PAGE)

@@ -133,8 +133,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | 
     queries and keys give, 1 / sqrt(e) if it isn't given.
     """
     t, s, gqa = q.shape[-2], k.shape[-2], q.shape[1] != k.shape[1]
-    if mask is None and t == s:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=gqa)
+    if mask is None and t in (1, s):  # a single query sees all keys
+        return F.scaled_dot_product_attention(q, k, v, is_causal=t == s, scale=scale, enable_gqa=gqa)
     # torch's is_causal would let query 0 see key 0 only: wrong as soon as something came before it
     see = torch.ones(t, s, dtype=torch.bool, device=q.device).tril(s - t)
     if mask is not None:
@@ -171,7 +171,8 @@ class Attention(nn.Module):
 
     def heads(self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """The queries (b, h, t, e), and the keys and values of all that they may see, (b, h_kv, s, e) each."""
-        q, k, v = (y.unflatten(-1, (-1, self.head_width)).transpose(1, 2) for y in (self.q(x), self.k(x), self.v(x)))
+        b, t, e = *x.shape[:2], self.head_width
+        q, k, v = (y.reshape(b, t, y.shape[2] // e, e).transpose(1, 2) for y in (self.q(x), self.k(x), self.v(x)))
         if turn is not None:
             q, k = rotate(q, *turn), rotate(k, *turn)
         return q, *self.past(x, k, v)

@@ -196,14 +196,14 @@ print("dimensions that the twenty span:", int(torch.linalg.matrix_rank(torch.sta
 # %% [markdown]
 # ## The implementation
 #
-# `Fastfood` re-expresses one tensor. The method makes one for each tensor and gives the same `z` to all of them.
+# `Fastfood` re-expresses one tensor. The method makes one for each tensor and gives the same `z` to all of them. `SMALL[r]` is
+# $H_r$, written out, for $r$ up to 32; larger ones are made of these.
 
 # %%
 from minipeft.reparametrization import intrinsic_said
 
-print(inspect.getsource(intrinsic_said.hadamard))
-print(inspect.getsource(intrinsic_said.Fastfood))
-print(inspect.getsource(intrinsic_said.IntrinsicSAID))
+for part in ("hadamard", "spread", "Fastfood", "IntrinsicSAID"):
+    print(inspect.getsource(getattr(intrinsic_said, part)))
 
 # %% [markdown]
 # ## It starts as the base

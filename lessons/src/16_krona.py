@@ -208,8 +208,9 @@ print(inspect.getsource(krona.Kronecker))
 print(inspect.getsource(krona.KronA))
 
 # %% [markdown]
-# `grid` is $X$ for every token at once. `F.linear(grid, B)` is $X B^\top$, and `A @` mixes its rows. `matrix` forms the
-# product; it is called by `merge` and never in training.
+# `X` holds the matrix $X$ of every token. `A.bmm(X)`, a product of as many pairs of matrices, is $A X$ for each of them;
+# `expand` lets one $A$ stand for all without a copy. `F.linear(..., B)` multiplies with $B^\top$. `matrix` forms the product;
+# it is called by `merge` and never in training.
 #
 # ## It starts as the base
 #
@@ -292,7 +293,7 @@ draw.table(costs(base, candidates))
 
 # %% [markdown]
 # KronA keeps more for the backward pass than LoRA of rank 1: not one number per token between its two products, but a
-# grid of $a_\text{in} b_\text{out}$, which is about as long as $x$. It also computes more, as you have counted above.
+# matrix of $a_\text{out} b_\text{in}$, which is about as long as $x$. It also computes more, as you have counted above.
 # In both, gradients, Adam's averages and the file are nearly nothing. Activations are saved in part, for the reasons
 # that [lesson 15](15_lora.ipynb) gives. Of the time KronA saves little: its step took nine tenths
 # of full fine-tuning's in this run, LoRA's eight. Few numbers are not little work.

@@ -46,8 +46,10 @@ class Kronecker(nn.Module):
         nn.init.kaiming_uniform_(self.B, a=math.sqrt(5))  # U(-1/sqrt(b_in), 1/sqrt(b_in)), as LoRA's A
 
     def forward(self, x: Tensor) -> Tensor:
-        grid = x.unflatten(-1, (self.A.shape[1], -1))  # X, row after row: (..., a_in, b_in)
-        return (self.scale * self.A @ F.linear(grid, self.B)).flatten(-2)
+        (a_out, a_in), (b_out, b_in) = self.A.shape, self.B.shape
+        X = x.reshape(-1, a_in, b_in)  # a matrix for each of n tokens, row after row
+        A = (self.scale * self.A).expand(len(X), -1, -1)  # n times the same, unwritten: `A @` would copy all X, twice
+        return F.linear(A.bmm(X), self.B).view(*x.shape[:-1], a_out * b_out)
 
     def matrix(self) -> Tensor:
         """s A (x) B, as it is added to W: (d_out, d_in)."""

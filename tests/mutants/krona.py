@@ -4,7 +4,7 @@ FILE = "reparametrization/krona.py"
 MUTANTS = [
     Mutant(
         "x is cut by the other factor's side",
-        {"(self.A.shape[1], -1))": "(-1, self.A.shape[1])).mT"},
+        {"x.reshape(-1, a_in, b_in)": "x.reshape(-1, b_in, a_in).mT"},
         "test_krona.py::test_formula[None]",
     ),
     Mutant(
