@@ -49,7 +49,7 @@ def columns(food: Fastfood, shape) -> torch.Tensor:
 # -- the transform ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [1, 2, 4, 16, 32, 128, 1024, 2048])
+@pytest.mark.parametrize("n", [1, 2, 4, 16, 32, 128, 512, 1024, 2048])
 def test_hadamard(n):
     """Against the dense matrix; twice is n times; its gradient is H again."""
     torch.manual_seed(0)
@@ -135,7 +135,7 @@ def test_gradcheck():
 def test_nothing_large_is_kept():
     """For the way back autograd keeps z and the scale, whatever the size of the weight; and a fixed corner of H."""
     food, weight = fastfood((256, 256), 50, scaled=True), torch.zeros(256, 256)
-    assert kept_bytes(lambda: food(weight), food) < 5000 < weight.nbytes / 50
+    assert kept_bytes(lambda: food(weight), food) < 4000 < weight.nbytes / 50
 
 
 # -- the method -------------------------------------------------------------------------------------------------------

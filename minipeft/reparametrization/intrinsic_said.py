@@ -24,7 +24,7 @@ from ..surgery import originals, reparametrize
 H2 = torch.tensor([[1.0, 1.0], [1.0, -1.0]], device="cpu")
 H4 = torch.kron(H2, H2)
 H32 = torch.kron(torch.kron(H4, H4), H2)
-SMALL = {r: H32[:r, :r] for r in (2, 4, 8, 16, 32)}  # a corner of it is a smaller one
+SMALL = {r: H32[:r, :r].clone() for r in (2, 4, 8, 16, 32)}  # a corner of it is a smaller one
 CACHE = 2**20  # numbers, 4 MB: as many as a processor's cache holds
 
 
@@ -32,10 +32,10 @@ def hadamard(x: Tensor) -> Tensor:
     """H x in Sylvester's order, not normalised: (n,) -> (n,), n a power of two, in n log n.
 
     H is the Kronecker product of small ones, each for four bits of an index: they act in turn, on the last bits, which
-    then go first.  After all of them every bit stands where it stood.  Few numbers cost less than the calls: those go
-    five bits at a time.
+    then go first.  After all of them every bit stands where it stood.  Few numbers cost less than the calls: where five
+    bits at a time save one, they go so.
     """
-    left, most = len(x), 32 if len(x) <= 1024 else 16
+    left, most = len(x), 32 if len(x) in (512, 1024) else 16
     while left > 1:
         r = min(left, most)
         x, left = F.linear(SMALL[r].to(x), x.view(-1, r)), left // r  # (r, n / r): written row after row
