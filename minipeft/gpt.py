@@ -98,7 +98,7 @@ def frequencies(c: Config, device: torch.device) -> Tensor:
     """
     e = c.head_width
     # base ** -x would round otherwise than what LLaMA was trained with: 0.005 radians at the end of a long context
-    freq = 1 / c.rope_base ** (torch.arange(0, e, 2, device=device).float() / e)
+    freq = torch.pow(c.rope_base, torch.arange(0, e, 2, dtype=torch.float32, device=device) / e).reciprocal()
     if c.rope_scaling is None:
         return freq
     s = c.rope_scaling
@@ -109,15 +109,14 @@ def frequencies(c: Config, device: torch.device) -> Tensor:
 
 
 def turns(c: Config, where: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """What `rotate` multiplies each position with: cosines, and sines with their signs, (t, e) each or (b, 1, t, e)."""
-    angle = where[..., None].float() * frequencies(c, where.device)  # (..., t, e/2)
-    angle = torch.cat([-angle, angle], -1)  # cos(-a) = cos(a), sin(-a) = -sin(a)
-    angle = angle if where.ndim == 1 else angle[:, None]  # one angle for all heads
+    """What `rotate` multiplies each position with: cosines, and sines with their signs, (t, 1, e) or (b, t, 1, e)."""
+    freq = frequencies(c, where.device)
+    angle = where[..., None, None] * torch.cat([-freq, freq])  # cos(-a) = cos(a), sin(-a) = -sin(a)
     return angle.cos().to(dtype), angle.sin().to(dtype)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions: turn each pair (i, i + e/2) of x by its angle.  (b, h, t, e) -> (b, h, t, e)
+    """Rotary positions: turn each pair (i, i + e/2) of x by its angle, all heads alike.  (b, t, h, e) -> (b, t, h, e)
 
     left  * cos - right * sin     the two halves of a head; `roll` makes them change places, the signs are in `sin`
     right * cos + left  * sin
@@ -136,12 +135,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | 
     if mask is None and t in (1, s):  # a single query sees all keys
         return F.scaled_dot_product_attention(q, k, v, is_causal=t == s, scale=scale, enable_gqa=gqa)
     # torch's is_causal would let query 0 see key 0 only: wrong as soon as something came before it
-    see = torch.ones(t, s, dtype=torch.bool, device=q.device).tril(s - t)
+    hidden = q.new_full((t, s), -math.inf).triu(s - t + 1)  # is added to what they give: 0 where a query sees a key
     if mask is not None:
-        itself = see.triu(s - t)  # padding sees at least itself: an empty softmax is nan
+        itself = (hidden == 0).triu(s - t)  # padding sees at least itself: an empty softmax is nan
         real = F.pad(mask.bool(), (s - mask.shape[1], 0), value=True)
-        see = see & (real[:, None, None] | itself)  # (b, 1, t, s)
-    return F.scaled_dot_product_attention(q, k, v, see, scale=scale, enable_gqa=gqa)
+        hidden = hidden.masked_fill(~(real[:, None, None] | itself), -math.inf)  # (b, 1, t, s)
+    return F.scaled_dot_product_attention(q, k, v, hidden, scale=scale, enable_gqa=gqa)
 
 
 class Past(nn.ModuleList):
@@ -172,10 +171,13 @@ class Attention(nn.Module):
     def heads(self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """The queries (b, h, t, e), and the keys and values of all that they may see, (b, h_kv, s, e) each."""
         b, t, e = *x.shape[:2], self.head_width
-        q, k, v = (y.reshape(b, t, y.shape[2] // e, e).transpose(1, 2) for y in (self.q(x), self.k(x), self.v(x)))
-        if turn is not None:
-            q, k = rotate(q, *turn), rotate(k, *turn)
-        return q, *self.past(x, k, v)
+        q, k, v = (y.reshape(b, t, y.shape[2] // e, e) for y in (self.q(x), self.k(x), self.v(x)))
+        if turn is None:
+            q, k = q.transpose(1, 2), k.transpose(1, 2)
+        else:  # both at once, in half as many calls: of a small tensor the call is what costs
+            turned = rotate(torch.cat([q, k], 2), *turn).transpose(1, 2)
+            q, k = turned.split_with_sizes([q.shape[2], k.shape[2]], 1)
+        return q, *self.past(x, k, v.transpose(1, 2))
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None) -> Tensor:
         return self.o(attend(*self.heads(x, turn), mask).transpose(1, 2).flatten(2))  # (b, t, d)

@@ -86,10 +86,10 @@ class Method:
 
         Only the labelled positions go through the head: over a large vocabulary that is the dearest part of a step.
         """
-        features, labelled = model.features(x), y != IGNORE
-        if labelled.all():  # plain texts: to choose among them would cost more than to take them all
-            return cross_entropy(model, features.flatten(0, 1), y.flatten())
-        return cross_entropy(model, features[labelled], y[labelled])
+        features, y = model.features(x).flatten(0, 1), y.flatten()
+        if y.min().item() == IGNORE:  # else plain texts: to choose among them would cost more than to take them all
+            features, y = features[y != IGNORE], y[y != IGNORE]
+        return cross_entropy(model, features, y)
 
     def stages(self, model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Stage]:
         """Attach to a plain model and yield wherever the caller is to train; (x, y) batches for what needs data."""

@@ -2,7 +2,7 @@
 
 Two wrappers cover most of the survey.  `base` is the frozen part, `branch` is what trains:
 
-    Parallel   base(x) + branch(x)          LoRA, KronA, the parallel adapter
+    Parallel   base(x) + s branch(x)        LoRA, KronA
     Serial     h + branch(h), h = base(x)   adapters, AdaMix, Compacter
 
 A change that only re-expresses a weight, W -> W + something, is a `torch.nn.utils.parametrize` module instead
@@ -35,20 +35,20 @@ class Wrapper(nn.Module):
 
 
 class Parallel(Wrapper):
-    """base(x) + branch(x)."""
+    """base(x) + s branch(x)."""
 
-    def __init__(self, base: nn.Module, branch: nn.Module):
+    def __init__(self, base: nn.Module, branch: nn.Module, scale: float = 1.0):
         super().__init__(base)
-        self.branch = branch
+        self.branch, self.scale = branch, scale
 
     def forward(self, x: Tensor, *context) -> Tensor:
-        return self.base(x, *context) + self.branch(x)
+        return torch.add(self.base(x, *context), self.branch(x), alpha=self.scale)  # in one go
 
     def merged(self) -> nn.Module:
         """The plain Linear with the branch's matrix added, if the branch is linear and can say its matrix."""
         if isinstance(self.base, nn.Linear) and hasattr(self.branch, "matrix"):
             with torch.no_grad():
-                self.base.weight += self.branch.matrix()
+                self.base.weight += self.scale * self.branch.matrix()
             return self.base
         return self
 

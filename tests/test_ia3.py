@@ -114,7 +114,7 @@ def test_zero_keys_and_values(model):
     even = v.cumsum(1) / torch.arange(1, 6)[:, None]
     turn = None
     if model.c.style == "llama":  # turned by nothing: zero keys are zero wherever they stand
-        turn = torch.ones(5, model.c.head_width), torch.zeros(5, model.c.head_width)
+        turn = torch.ones(5, 1, model.c.head_width), torch.zeros(5, 1, model.c.head_width)
     assert_close(attn(x, turn), attn.o(even))
     attn.v.scale.data.zero_()
     assert_close(attn(x, turn), attn.o(torch.zeros_like(even)))

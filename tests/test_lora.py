@@ -78,11 +78,12 @@ def test_equals_peft_on_transformers(model, idx, shake, tmp_path):
 def test_formula():
     """W x + s B A x, on a rectangular weight, against the product written out; the frozen path isn't scaled."""
     torch.manual_seed(0)
-    branch, x = LowRank(7, 5, rank=3, alpha=6), torch.randn(2, 4, 7)
+    base, branch, x = torch.nn.Linear(7, 5), LowRank(7, 5, rank=3), torch.randn(2, 4, 7)
     torch.nn.init.normal_(branch.B)
-    expected = torch.einsum("or,ri,bti->bto", branch.B, branch.A, x) * 2
-    assert_close(branch(x), expected)
-    assert_close(x @ branch.matrix().T, expected)
+    expected = base(x) + 2 * torch.einsum("or,ri,bti->bto", branch.B, branch.A, x)
+    part = Parallel(base, branch, scale=2.0)
+    assert_close(part(x), expected)
+    assert_close(part.merged()(x), expected)
 
 
 def test_starts_as_its_base(make, idx):
@@ -128,14 +129,14 @@ def test_count(make):
     c = make().c
     d, d_q, d_v = c.width, c.heads * c.head_width, c.kv_heads * c.head_width
     assert counts(LoRA(rank=3).attach(make())).trainable == c.layers * 3 * ((d + d_q) + (d + d_v))
-    assert sum(p.numel() for p in LowRank(12288, 12288, 1, 1).parameters()) * 2 * 96 == 4_718_592
+    assert sum(p.numel() for p in LowRank(12288, 12288, 1).parameters()) * 2 * 96 == 4_718_592
 
 
 def test_never_forms_the_product():
     """What a training step keeps is x and A x: nothing of the size of the weight, and nothing for its gradient."""
     base, x = torch.nn.Linear(400, 300), torch.randn(2, 3, 400, requires_grad=True)
     freeze(base)
-    part = Parallel(base, LowRank(400, 300, rank=5, alpha=10))
+    part = Parallel(base, LowRank(400, 300, rank=5), scale=2.0)
     assert kept_bytes(lambda: part(x).sum(), part) == 4 * (x.numel() + 2 * 3 * 5)
 
 

@@ -194,6 +194,31 @@ def test_drop(make, idx, shake, tmp_path):
         assert_close(again(idx), out, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_network_runs_once_a_step(make, idx, shake, recompute):
+    """In a loss, for all layers together; with the gradients of a network that runs in each layer, as elsewhere."""
+    method = PrefixTuning(length=5, hidden=7)
+    model = shake(method.attach(make()))
+    model.trunk.recompute = recompute
+    (source,) = {link.source for link in links(model)}
+    runs, layers = [], len(links(model))
+    source.up.register_forward_hook(lambda *_: runs.append(1))
+    loss_of(model(idx), idx).backward()
+    grads = {n: p.grad.clone() for n, p in trainable(model).items()}
+    assert len(runs) == layers * (1 + recompute)
+    runs.clear(), model.zero_grad()
+    method.loss(model, idx[:, :-1], idx[:, 1:]).backward()
+    assert len(runs) == (2 * layers if recompute else 1)
+    for n, p in trainable(model).items():
+        assert_close(p.grad, grads[n], rtol=1e-4, atol=1e-6)
+    with torch.no_grad():
+        source.p.add_(1)
+    assert_close(method.loss(model, idx[:, :-1], idx[:, 1:]), loss_of(model(idx), idx))
+    with pytest.raises(ValueError, match="outside the vocabulary"):
+        method.loss(model, idx + 1000, idx)
+    assert source.said is None
+
+
 def test_drop_under_another_method(make, idx, shake, tmp_path):
     """A dropped network stays dropped in a file, whatever has been wrapped around its attention since."""
     from minipeft.additive.adapters import Adapters

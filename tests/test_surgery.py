@@ -87,7 +87,7 @@ def test_plain_names_survive_wrapping(make, shake):
 def test_shape(model):
     linear = model.trunk[0].mlp.up
     expected = (model.c.hidden, model.c.width)
-    low = [LowRank(model.c.width, model.c.hidden, 2, 1) for _ in range(2)]
+    low = [LowRank(model.c.width, model.c.hidden, 2) for _ in range(2)]
     assert shape(linear) == shape(Parallel(Parallel(linear, low[0]), low[1])) == expected
     with pytest.raises(ValueError, match="Identity branch that can't be folded"):  # what goes around it couldn't either
         shape(Parallel(Parallel(linear, nn.Identity()), low[0]))
@@ -104,6 +104,7 @@ def test_wrappers_by_formula():
     torch.manual_seed(0)
     base, beside, after, x = nn.Linear(5, 3), nn.Linear(5, 3), nn.Linear(3, 3), torch.randn(2, 4, 5)
     assert_close(Parallel(base, beside)(x), base(x) + beside(x))
+    assert_close(Parallel(base, beside, 0.7)(x), base(x) + 0.7 * beside(x))
     assert_close(Serial(base, after)(x), base(x) + after(base(x)))
 
 
@@ -111,15 +112,15 @@ def test_nested_merge():
     """Two low-rank branches around one Linear fold one after the other; a branch without a matrix stays."""
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(5, 3)), torch.randn(4, 5)
-    branches = [LowRank(5, 3, 2, 1.0), LowRank(5, 3, 1, 2.0)]
-    for branch in branches:
+    branches = [LowRank(5, 3, 2), LowRank(5, 3, 1)]
+    for branch, scale in zip(branches, (0.5, 2.0), strict=True):
         nn.init.normal_(branch.B)
-        model[0] = Parallel(model[0], branch)
+        model[0] = Parallel(model[0], branch, scale)
     weight = inner(model[0]).weight.clone()
     out = model(x)
     merge(model)
     assert type(model[0]) is nn.Linear
-    assert_close(model[0].weight, weight + branches[0].matrix() + branches[1].matrix())
+    assert_close(model[0].weight, weight + 0.5 * branches[0].matrix() + 2 * branches[1].matrix())
     assert_close(model(x), out)
     model[0] = Parallel(Serial(model[0], nn.Tanh()), branches[0])
     out = model(x)

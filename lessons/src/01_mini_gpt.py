@@ -354,7 +354,7 @@ for i, (x, block) in enumerate(zip(stream, model.trunk, strict=False)):
 c = llama.c
 q, k = torch.randn(2, c.head_width, generator=torch.Generator().manual_seed(0))
 turn = gpt.turns(c, torch.arange(c.context), q.dtype)
-queries, keys = (gpt.rotate(y.expand(1, 1, c.context, -1), *turn)[0, 0] for y in (q, k))
+queries, keys = (gpt.rotate(y.expand(1, c.context, 1, -1), *turn)[0, :, 0] for y in (q, k))
 scores = queries @ keys.T  # row: where the query stands; column: where the key stands
 for i, j in ((10, 7), (30, 27), (30, 7)):
     print(f"query at {i}, key at {j}: {scores[i, j]:6.2f}")

@@ -766,7 +766,7 @@ print(
 # | tool | what it does | who uses it |
 # |---|---|---|
 # | `find` | parts of the model by their names: `attn.q` in every block, or in some | everybody |
-# | `wrap` | puts something around a part: `Parallel`, base(x) + branch(x); `Serial`, h + branch(h) with h = base(x); or a wrapper of your own | LoRA, adapters |
+# | `wrap` | puts something around a part: `Parallel`, base(x) + s branch(x) with a given number s; `Serial`, h + branch(h) with h = base(x); or a wrapper of your own | LoRA, adapters |
 # | `reparametrize` | W becomes a function of W | DiffPruning, FishMask |
 # | `thaw` | lets a number train where it stands | BitFit, full fine-tuning |
 # | `attn.past` | keys and values before the first token | prefix-tuning |

@@ -222,6 +222,7 @@ from minipeft.additive import prefix_tuning
 
 for part in (prefix_tuning.Prefix, prefix_tuning.Source, prefix_tuning.Written, prefix_tuning.PrefixTuning):
     print(inspect.getsource(part))
+print(inspect.getsource(prefix_tuning.PrefixMethod.loss))
 
 # %% [markdown]
 # `attn.past` is the opening that the mini GPT has for what came before the first token. A generation cache is a link in

@@ -143,8 +143,8 @@ print(inspect.getsource(lora.LowRank))
 print(inspect.getsource(lora.LoRA))
 
 # %% [markdown]
-# `wrap` replaces `attn.q` by `Parallel(base=attn.q, branch=LowRank)`, whose forward is `base(x) + branch(x)`. The base is
-# the very Linear that was there before, frozen. What the model looks like now:
+# `wrap` replaces `attn.q` by `Parallel(base=attn.q, branch=LowRank, scale=alpha / rank)`, whose forward is
+# `base(x) + scale * branch(x)`. The base is the very Linear that was there before, frozen. What the model looks like now:
 
 # %%
 model = copy.deepcopy(base)

@@ -57,13 +57,15 @@ class Prefix(nn.Module):
 class Source(nn.Module):
     """tanh(A p + a): (n, m), what all layers' prefixes are written from.  One for the whole model."""
 
+    said: Tensor | None = None  # what it says, while a step's loss is computed: see `PrefixMethod.loss`
+
     def __init__(self, n: int, width: int, hidden: int):
         super().__init__()
         self.p = nn.Parameter(torch.randn(n, width))
         self.up = nn.Linear(width, hidden)
 
     def forward(self) -> Tensor:
-        return self.up(self.p).tanh()
+        return self.up(self.p).tanh() if self.said is None else self.said
 
 
 class Written(Prefix):
@@ -124,6 +126,19 @@ def remember(model: GPT, ids: Tensor) -> dict[Attention, tuple[Tensor, Tensor]]:
 
 class PrefixMethod(Method):
     """What all methods with a prefix have in common: the network that writes it is there for the training alone."""
+
+    def loss(self, model: GPT, x: Tensor, y: Tensor) -> Tensor:
+        """As any method's; what all layers' prefixes are written from is computed once for all."""
+        if inner(model.trunk).recompute:  # and each block on the way back, when the loss is long done
+            return super().loss(model, x, y)
+        sources = [m for m in model.modules() if isinstance(m, Source)]
+        for source in sources:
+            source.said = source()
+        try:
+            return super().loss(model, x, y)
+        finally:
+            for source in sources:
+                source.said = None
 
     def stages(self, model: GPT, batches: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Stage]:
         yield from super().stages(model, batches)

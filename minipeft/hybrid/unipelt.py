@@ -94,7 +94,7 @@ class UniPELT(PrefixMethod):
     def parts(self) -> tuple[PrefixTuning, LoRA, Adapters]:
         return (
             PrefixTuning(self.length, self.hidden, layers=self.layers),
-            LoRA(self.rank, alpha=self.rank, layers=self.layers),  # s = 1
+            LoRA(self.rank, layers=self.layers),
             Adapters(self.size, "pfeiffer", "relu", layers=self.layers),
         )
 

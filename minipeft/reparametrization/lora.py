@@ -24,22 +24,23 @@ from ..surgery import Parallel, shape, wrap
 
 
 class LowRank(nn.Module):
-    """x -> s B A x: (..., d_in) -> (..., r) -> (..., d_out)."""
+    """x -> B A x: (..., d_in) -> (..., r) -> (..., d_out).  The scale is `Parallel`'s."""
 
-    def __init__(self, d_in: int, d_out: int, rank: int, alpha: float, dropout: float = 0.0):
+    def __init__(self, d_in: int, d_out: int, rank: int, dropout: float = 0.0):
         super().__init__()
         self.A = nn.Parameter(torch.empty(rank, d_in))
         self.B = nn.Parameter(torch.zeros(d_out, rank))
-        self.scale, self.dropout = alpha / rank, dropout
+        self.dropout = dropout
         nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))  # U(-1/sqrt(d_in), 1/sqrt(d_in)), as the authors' code
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.dropout(x, self.dropout, self.training)  # on this path alone; the frozen one sees all of x
-        return F.linear(self.scale * F.linear(x, self.A), self.B)
+        if self.dropout:  # on this path alone; the frozen one sees all of x
+            x = F.dropout(x, self.dropout, self.training)
+        return F.linear(F.linear(x, self.A), self.B)
 
     def matrix(self) -> Tensor:
-        """s B A, as it is added to W: (d_out, d_in)."""
-        return self.scale * self.B @ self.A
+        """B A: (d_out, d_in)."""
+        return self.B @ self.A
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class LoRA(Method):
             raise ValueError(f"rank must be at least 1 and dropout in [0, 1), not {self.rank} and {self.dropout}")
 
     def branch(self, d_out: int, d_in: int) -> nn.Module:
-        return LowRank(d_in, d_out, self.rank, self.alpha, self.dropout)
+        return LowRank(d_in, d_out, self.rank, self.dropout)
 
     def insert(self, model: nn.Module) -> None:
-        wrap(model, self.to, lambda linear: Parallel(linear, self.branch(*shape(linear))), self.layers)
+        scale = self.alpha / self.rank
+        wrap(model, self.to, lambda linear: Parallel(linear, self.branch(*shape(linear)), scale), self.layers)

@@ -18,7 +18,7 @@ def layer(W: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, alpha: float) ->
     """The library's layer with these values, which it shares."""
     (r, d_in), d_out = A.shape, B.shape[0]
     with torch.device("meta"):  # no first values: they would be thrown away
-        lora = Parallel(nn.Linear(d_in, d_out, bias is not None), LowRank(d_in, d_out, r, alpha))
+        lora = Parallel(nn.Linear(d_in, d_out, bias is not None), LowRank(d_in, d_out, r), alpha / r)
     lora.load_state_dict(values(W, bias, A, B), assign=True)
     return lora
 
@@ -56,7 +56,7 @@ def test_lora_linear(submission, cases):
 
 
 def reference_init(d_out: int, d_in: int, r: int) -> tuple[Tensor, Tensor]:
-    branch = LowRank(d_in, d_out, r, alpha=r)
+    branch = LowRank(d_in, d_out, r)
     return branch.A.detach(), branch.B.detach()
 
 
@@ -155,9 +155,9 @@ def test_lora_count(submission, cases):
 
 
 def reference_gradients(x: Tensor, G: Tensor, A: Tensor, B: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    branch = layer(torch.zeros(B.shape[0], A.shape[1]), None, A, B, alpha).branch
-    branch(x).backward(G)
-    return branch.A.grad, branch.B.grad
+    change = layer(torch.zeros(B.shape[0], A.shape[1]), None, A, B, alpha)
+    change(x).backward(G)
+    return change.branch.A.grad, change.branch.B.grad
 
 
 @exercise(

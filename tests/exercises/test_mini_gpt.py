@@ -61,7 +61,7 @@ def reference_rotate(x: Tensor, start: int, base: float) -> Tensor:
     t, e = x.shape[-2:]
     c = Config("llama", width=e, heads=1, rope_base=base)
     cos, sin = gpt.turns(c, torch.arange(start, start + t), x.dtype)
-    return gpt.rotate(x[:, None], cos, sin)[:, 0]
+    return gpt.rotate(x[:, :, None], cos, sin)[:, :, 0]
 
 
 @exercise(

@@ -19,7 +19,7 @@ def gate_values(w: Tensor, c: float, under: str = "") -> dict[str, Tensor]:
 def reference_lora(x: Tensor, W: Tensor, A: Tensor, B: Tensor, w: Tensor, c: float) -> Tensor:
     (r, d_in), d_out = A.shape, B.shape[0]
     with torch.device("meta"):  # no first values: they would be thrown away
-        branch = Gated(LowRank(d_in, d_out, r, alpha=r), Gate(d_in, "token"))
+        branch = Gated(LowRank(d_in, d_out, r), Gate(d_in, "token"))
         layer = Parallel(nn.Linear(d_in, d_out, bias=False), branch)
     values = {"base.weight": W, "branch.branch.A": A, "branch.branch.B": B} | gate_values(w, c, "branch.gate.")
     return torch.func.functional_call(layer, values, (x,))

@@ -3,9 +3,9 @@ from . import Mutant
 FILE = "reparametrization/lora.py"
 MUTANTS = [
     Mutant(
-        "the scale is left out of what is merged",
-        {"return self.scale * self.B @ self.A": "return self.B @ self.A"},
-        "test_every_method.py::test_merge[gpt2-lora]",
+        "the scale is left out",
+        {"self.branch(*shape(linear)), scale)": "self.branch(*shape(linear)))"},
+        "test_lora.py::test_equals_peft[gpt2-to0]",
     ),
     Mutant(
         "both matrices start random: the start is not the base",
@@ -14,7 +14,7 @@ MUTANTS = [
     ),
     Mutant(
         "the scale is alpha alone",
-        {"dropout = alpha / rank, dropout": "dropout = alpha, dropout"},
+        {"scale = self.alpha / self.rank": "scale = self.alpha"},
         "test_lora.py::test_equals_peft[gpt2-to0]",
     ),
     Mutant(
@@ -25,7 +25,7 @@ MUTANTS = [
     ),
     Mutant(
         "the product is formed in every step",
-        {"return F.linear(self.scale * F.linear(x, self.A), self.B)": "return F.linear(x, self.matrix())"},
+        {"return F.linear(F.linear(x, self.A), self.B)": "return F.linear(x, self.matrix())"},
         "test_lora.py::test_never_forms_the_product",
     ),
     Mutant(

@@ -19,7 +19,7 @@ MUTANTS = [
     ),
     Mutant(
         "the gate and alpha / r",
-        {"LoRA(self.rank, alpha=self.rank,": "LoRA(self.rank,"},
+        {"shape(m)), Gate(d, self.gates))), self": "shape(m)), Gate(d, self.gates)), lora.alpha / self.rank), self"},
         "test_unipelt.py::test_gates_shut_and_open[gpt2]",
     ),
     Mutant(
