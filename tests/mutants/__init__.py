@@ -12,3 +12,4 @@ class Mutant(NamedTuple):
     changes: dict[str, str]  # text of the real file, which occurs once -> what stands there instead; at most 5 lines
     caught_by: str  # test_lora.py::test_formula[gpt2]
     settings: dict = {}  # of the method, where its defaults don't reach the changed lines
+    file: str | None = None  # the changed one, where it isn't FILE but one that FILE relies on

@@ -3,6 +3,12 @@ from . import Mutant
 FILE = "reparametrization/lora.py"
 MUTANTS = [
     Mutant(
+        "the scale is left out of what is merged",
+        {"+= self.scale * self.branch.matrix()": "+= self.branch.matrix()"},
+        "test_every_method.py::test_merge[gpt2-lora]",
+        file="surgery.py",
+    ),
+    Mutant(
         "the scale is left out",
         {"self.branch(*shape(linear)), scale)": "self.branch(*shape(linear)))"},
         "test_lora.py::test_equals_peft[gpt2-to0]",
